@@ -1,0 +1,44 @@
+"""Data at rest: labelled cubes in Zarr, written once, checked always, joined by id."""
+
+from stores.catalog import catalog
+from stores.errors import (
+    AlignError,
+    CorruptError,
+    FullError,
+    IncompleteError,
+    InputError,
+    KeyMismatchError,
+    LockedError,
+    NotFoundError,
+    SchemaError,
+    StoreError,
+)
+from stores.opening import open_cube, reblock
+from stores.validate import validate
+from stores.verify import Fault, verify
+from stores.write import Receipt, Target, finish, save, write_region, writing
+
+__all__ = [
+    "AlignError",
+    "CorruptError",
+    "Fault",
+    "FullError",
+    "IncompleteError",
+    "InputError",
+    "KeyMismatchError",
+    "LockedError",
+    "NotFoundError",
+    "Receipt",
+    "SchemaError",
+    "StoreError",
+    "Target",
+    "catalog",
+    "finish",
+    "open_cube",
+    "reblock",
+    "save",
+    "validate",
+    "verify",
+    "write_region",
+    "writing",
+]

@@ -1,0 +1,71 @@
+"""What is in a store: one row for every cube and result."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from stores.dims import VALUES
+from stores.place import Place
+
+COLUMNS = ("name", "modality", "sizes", "dtype", "bytes", "complete", "made_from", "content_key")
+OWN_FILES = frozenset({"zarr.json", "origin.json", "manifest.json", "complete"})
+
+
+def names(root: Any) -> Iterator[str]:
+    """Names of every cube below `root`, begun or complete, sorted within each folder."""
+    yield from _walk(Place.of(root), "")
+
+
+def _walk(place: Place, prefix: str) -> Iterator[str]:
+    for folder in place.folders():
+        if folder.startswith("."):
+            continue
+        here = place / folder
+        if here.files() & OWN_FILES:
+            yield prefix + folder
+        else:
+            yield from _walk(here, f"{prefix}{folder}/")
+
+
+def catalog(root: Any) -> pd.DataFrame:
+    """Every cube and result of a store: name, modality, sizes, dtype, bytes on disk, complete, made from.
+
+    Reads metadata only. A cube whose metadata cannot be parsed is listed with modality "unreadable".
+    """
+    store = Place.of(root)
+    rows = [_row(store / name, name) for name in names(store)]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).set_index("name")
+
+
+def _row(place: Place, name: str) -> dict[str, Any]:
+    row = {"name": name, "bytes": sum(place.sizes().values()), "complete": place.read("complete") is not None}
+    try:
+        group = place.read_json(f"{VALUES}/zarr.json")
+        origin = place.read_json("origin.json")
+        attrs = group["attributes"]
+        sizes = dict(zip(group["dimension_names"], group["shape"], strict=True))
+        return row | {
+            "modality": attrs["modality"],
+            "sizes": " x ".join(f"{dim} {n}" for dim, n in sizes.items()),
+            "dtype": group["data_type"],
+            "made_from": ", ".join(
+                f"{k}={v}" for k, v in origin["made_from"].items() if isinstance(v, str | int | float)
+            ),
+            "content_key": origin["content_key"],
+        }
+    except (TypeError, KeyError, ValueError):
+        return row | {"modality": "unreadable", "sizes": "", "dtype": "", "made_from": "", "content_key": ""}
+
+
+def near(root: Any, name: str) -> str:
+    """`; did you mean ...` with the names in the store that look like `name`, or what there is."""
+    known = list(names(root))
+    if close := difflib.get_close_matches(name, known, n=3):
+        return f"; did you mean {' or '.join(map(repr, close))}?"
+    return (
+        f". It holds {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}."
+        if known
+        else "; the store is empty."
+    )

@@ -1,0 +1,93 @@
+"""The one policy of chunk and shard shapes: nobody types a chunk size elsewhere.
+
+A shard is the unit of work, a Dask block and one file; inner chunks are what a query reads. Shards of
+32-64 MB write and read fastest while a writer holds about three of them; inner chunks of 1 MB keep a
+slice of one unit and time cheap.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from zarr.abc.codec import BytesBytesCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from stores.dims import CUBE, REPEAT, STIMULUS, TIME, UNIT
+
+SHARD_BYTES: Final = 48 * 2**20
+CHUNK_BYTES: Final = 2**20
+STIMULI_AT_MOST: Final = 512
+
+Access = Literal["unit", "stimulus"]
+"""How a cube is mostly read: all stimuli of some units (brains), or filled stimuli by stimuli (activations)."""
+
+GROW: Final[dict[str, tuple[str, ...]]] = {
+    "unit": (STIMULUS, UNIT, TIME, REPEAT),
+    "stimulus": (TIME, REPEAT, UNIT),
+}
+"""Axes a shard takes in, first those that are read together."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shapes of the inner chunk and of the shard, one number per dim; the shard is a multiple of the chunk."""
+
+    chunk: tuple[int, ...]
+    shard: tuple[int, ...]
+
+
+def layout(
+    dims: tuple[str, ...],
+    shape: tuple[int, ...],
+    dtype: npt.DTypeLike,
+    *,
+    access: Access = "unit",
+    stimuli: int | None = None,
+) -> Layout:
+    """Chunk and shard shapes of an array.
+
+    access : "unit" keeps all stimuli of a unit in one shard where they fit; "stimulus" keeps whole stimuli.
+    stimuli : with access "stimulus", how many stimuli a shard holds (`stimulus_block`).
+    """
+    itemsize = np.dtype(dtype).itemsize
+    order = GROW[access] if dims == CUBE else dims[::-1]
+    wanted = dict.fromkeys(dims, 1)
+    if access == "stimulus" and dims == CUBE:
+        wanted[STIMULUS] = min(stimuli or STIMULI_AT_MOST, max(1, shape[0]))
+    for dim in order:
+        room = SHARD_BYTES // (itemsize * math.prod(wanted.values()))
+        wanted[dim] = _even(shape[dims.index(dim)], max(1, room))
+    shard = tuple(wanted[dim] for dim in dims)
+    chunk = _inner(dims, shard, itemsize)
+    return Layout(chunk, tuple(c * math.ceil(s / c) for s, c in zip(shard, chunk, strict=True)))
+
+
+def stimulus_block(bytes_per_stimulus: int, stimuli: int) -> int:
+    """How many stimuli one filling task takes, so that what it holds stays near one shard budget.
+
+    A power of two, at most 512: `bytes_per_stimulus` is the sum over everything the task writes.
+    """
+    room = max(1, SHARD_BYTES // max(1, bytes_per_stimulus))
+    return int(min(2 ** int(math.log2(room)), STIMULI_AT_MOST, max(1, stimuli)))
+
+
+def codecs() -> tuple[BytesBytesCodec, ...]:
+    """Compression and checksum of every variable: LZ4 with bit shuffle, then CRC32C over its bytes."""
+    return BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()
+
+
+def _even(size: int, room: int) -> int:
+    """The largest piece of at most `room` that cuts `size` into pieces of nearly equal size."""
+    return math.ceil(size / math.ceil(size / room)) if size else 1
+
+
+def _inner(dims: tuple[str, ...], shard: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Halve the shard's longest axis until a chunk is 1 MB; stimuli, which are read together, come last."""
+    chunk = list(shard)
+    while itemsize * math.prod(chunk) > CHUNK_BYTES:
+        cuttable = [i for i, dim in enumerate(dims) if dim != STIMULUS and chunk[i] > 8]
+        axis = max(cuttable or range(len(chunk)), key=lambda i: chunk[i])
+        chunk[axis] = math.ceil(chunk[axis] / 2)
+    return tuple(chunk)

@@ -1,0 +1,125 @@
+"""Opening cubes: lazy, in shard-sized blocks, and never a number where bytes are wrong or gone."""
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import dask.base
+import xarray as xr
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import WrapperStore
+
+from stores.catalog import near
+from stores.dims import VALUES
+from stores.errors import CorruptError, IncompleteError, NotFoundError
+from stores.place import Place, check_name
+from stores.write import COMPLETE, MANIFEST, ORIGIN, SHARDS, hash_of, read_target
+
+REMEMBERED: Final = 256
+_opened: "OrderedDict[str, xr.Variable]" = OrderedDict()
+
+
+def open_cube(root: Any, name: str, *, partial: bool = False) -> xr.DataArray:
+    """Open a cube or a result as a lazy DataArray whose Dask blocks are its shards.
+
+    root : local directory or fsspec URL.  name : as `catalog(root)` lists it.
+    partial : also open a cube that is still being filled; what is missing then reads as NaN (0 for counts).
+    Raises NotFoundError, IncompleteError, CorruptError. Reading a shard that is damaged or gone raises too.
+    """
+    place = Place.of(root) / check_name(name)
+    files = _expected(Place.of(root), name, partial)
+    store: Store = place.zarr(read_only=True)
+    if not partial:
+        store = CheckedStore(store, place.url, files)
+    try:
+        dataset = xr.open_zarr(store, consolidated=True, chunks=None)
+        dataset = dataset.assign_coords({n: c.load() for n, c in dataset.coords.items()})
+    except (ValueError, RuntimeError, KeyError, OSError) as fault:
+        raise CorruptError(
+            f"{place} cannot be read: {fault}. Run `neurocube verify` to find what is wrong."
+        ) from fault
+    cube = dataset[VALUES].rename(name)
+    shard = dict(zip(map(str, cube.dims), read_target(Place.of(root), name).shard, strict=True))
+    key = cube.attrs.get("provenance", {}).get("content_key", "")
+    return _blocks(cube, cube.variable, shard, f"{place}:{key}:{partial}")
+
+
+def reblock(cube: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
+    """The same cube in other Dask blocks (-1: whole); dims not named keep theirs.
+
+    Where `cube` is still exactly what `open_cube` gave, its blocks are read straight from the store at the
+    new sizes; otherwise Dask cuts and joins the blocks it has. Computes nothing.
+    """
+    lazy = _opened.get(getattr(cube.data, "name", ""))
+    if lazy is None:
+        return cube.chunk(dict(sizes))
+    kept: dict[str, Any] = dict(cube.chunksizes)
+    return _blocks(cube, lazy, kept | dict(sizes), cube.data.name)
+
+
+def _blocks(cube: xr.DataArray, lazy: xr.Variable, sizes: Mapping[str, Any], token: str) -> xr.DataArray:
+    """`cube` with `lazy`, an unread variable, cut in blocks; coordinates stay as they are, in memory."""
+    label = str(cube.name or "cube").replace("/", "-")
+    name = f"read-{label}-{dask.base.tokenize(token, sorted(sizes.items()))}"
+    data = lazy.chunk(sizes, name=name).data
+    _opened[data.name] = lazy
+    while len(_opened) > REMEMBERED:
+        _opened.popitem(last=False)
+    return cube.copy(data=data)
+
+
+class CheckedStore(WrapperStore[Store]):
+    """A store in which a file that the manifest lists and that is gone is an error, never a fill value."""
+
+    def __init__(self, store: Store, url: str, files: Iterable[str]) -> None:
+        super().__init__(store)
+        self._url, self._files = url, frozenset(files)
+
+    def _with_store(self, store: Store) -> "CheckedStore":
+        return CheckedStore(store, self._url, self._files)
+
+    def _check(self, key: str, found: Buffer | None) -> Buffer | None:
+        if found is None and key in self._files:
+            raise CorruptError(
+                f"{self._url}/{key} is gone since the cube was completed. Restore it, or make the cube again "
+                "with --overwrite; `neurocube verify` lists everything that is wrong."
+            )
+        return found
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """The bytes of one file, or of a part of it."""
+        return self._check(key, await self._store.get(key, prototype, byte_range))
+
+
+def _expected(root: Place, name: str, partial: bool) -> list[str]:
+    """Names of the data files, after the mark, the manifest and all metadata have been checked."""
+    place = root / name
+    if partial and place.read(ORIGIN) is not None:
+        return []
+    mark = place.read(COMPLETE)
+    if mark is None:
+        if place.read(ORIGIN) is None and place.read(MANIFEST) is None:
+            raise NotFoundError(f"there is no cube {name!r} in {root}{near(root, name)}")
+        done = len([n for n in place.sizes(SHARDS) if not n.endswith(".partial")])
+        raise IncompleteError(
+            f"{name} in {root} is not complete ({done} shards are there): a run is filling it or was killed. "
+            "Run the same command again to finish it, or open it with `partial=True`."
+        )
+    manifest = place.read(MANIFEST) or b""
+    try:
+        sound = hashlib.sha256(manifest).hexdigest() == json.loads(mark)["manifest_sha256"]
+        record = json.loads(manifest) if sound else {}
+        bad = [n for n, digest in record.get("metadata", {}).items() if hash_of(place, n) != digest]
+    except (ValueError, KeyError, TypeError):
+        sound, bad = False, []
+    if not sound or bad:
+        what = ", ".join(bad) or f"{MANIFEST} or the `{COMPLETE}` mark"
+        raise CorruptError(
+            f"{place}: {what} differs from what was written. Restore it, or make the cube again."
+        )
+    return list(record["files"])

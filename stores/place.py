@@ -1,0 +1,224 @@
+"""One folder of a store: a local directory or an fsspec URL, with durable whole-file writes."""
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore
+
+from stores.errors import FullError, InputError, StoreError
+
+NO_SPACE = (28, 122)  # errno ENOSPC and EDQUOT: the two ways a device says it is full
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, named by an absolute local path or by an fsspec URL such as `s3://bucket/store`."""
+
+    url: str
+
+    @classmethod
+    def of(cls, root: "str | os.PathLike[str] | Place") -> "Place":
+        """Parse `root`; `~` is expanded, a `file://` URL becomes a path."""
+        if isinstance(root, Place):
+            return root
+        text = os.fspath(root)
+        if text.startswith("file://"):
+            text = text.removeprefix("file://")
+        if "://" in text or "::" in text:
+            return cls(text.rstrip("/"))
+        return cls(str(Path(text).expanduser().absolute()))
+
+    @property
+    def local(self) -> Path | None:
+        """The local directory, or None for a remote place."""
+        return None if "://" in self.url or "::" in self.url else Path(self.url)
+
+    def __truediv__(self, name: str) -> "Place":
+        return Place(f"{self.url}/{name}") if name else self
+
+    def __str__(self) -> str:
+        return self.url
+
+    def _fs(self) -> tuple[Any, str]:
+        try:
+            return fsspec.core.url_to_fs(self.url)  # type: ignore[no-any-return]
+        except (ImportError, ValueError) as fault:
+            raise StoreError(f"cannot reach {self.url}: {fault}") from fault
+
+    def zarr(self, *, read_only: bool = False) -> Store:
+        """A Zarr store over this folder."""
+        if self.local is not None:
+            return LocalStore(self.local, read_only=read_only)
+        fs, path = self._fs()
+        if not fs.async_impl:
+            return FsspecStore(AsyncFileSystemWrapper(fs, asynchronous=True), read_only=read_only, path=path)
+        fs, path = fsspec.core.url_to_fs(self.url, asynchronous=True)
+        return FsspecStore(fs, read_only=read_only, path=path)
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of one file; None where it is not there."""
+        try:
+            if self.local is not None:
+                return (self.local / name).read_bytes()
+            fs, path = self._fs()
+            return bytes(fs.cat_file(f"{path}/{name}"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read_json(self, name: str) -> Any:
+        """One JSON file, or None where it is not there. Raises ValueError where it is not JSON."""
+        data = self.read(name)
+        return None if data is None else json.loads(data)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file whole: other processes see the old bytes or the new, also after a power cut."""
+        if self.local is None:
+            fs, path = self._fs()
+            fs.pipe_file(f"{path}/{name}", data)
+            return
+        target = self.local / name
+        partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
+        with no_space_is_told(self.url):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with partial.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+            _sync_folder(target.parent)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """`write` of a JSON value, readable and with sorted keys."""
+        self.write(name, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode())
+
+    def sync(self, name: str) -> None:
+        """Make one file that is already written survive a power cut; object stores do so by themselves."""
+        if self.local is None:
+            return
+        with (self.local / name).open("rb") as file:
+            os.fsync(file.fileno())
+
+    def delete(self, name: str) -> None:
+        """Remove one file; nothing happens where it is not there."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.local is not None:
+                (self.local / name).unlink()
+            else:
+                fs, path = self._fs()
+                fs.rm_file(f"{path}/{name}")
+
+    def clear(self, *, keep: tuple[str, ...] = ()) -> None:
+        """Remove everything below this folder but the files of these names at its top."""
+        if self.local is not None:
+            for entry in self.local.iterdir() if self.local.is_dir() else ():
+                if entry.name in keep:
+                    continue
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            return
+        for name in self.sizes():
+            if name not in keep:
+                self.delete(name)
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        """Every file below `under`, by its name relative to this folder, with its size in bytes."""
+        if self.local is not None:
+            return dict(_local_sizes(self.local / under, self.local))
+        fs, path = self._fs()
+        fs.invalidate_cache()
+        found = fs.find(f"{path}/{under}" if under else path, detail=True)
+        prefix = path.rstrip("/") + "/"
+        return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
+
+    def folders(self) -> list[str]:
+        """Names of the folders directly below this one, sorted."""
+        if self.local is not None:
+            if not self.local.is_dir():
+                return []
+            with os.scandir(self.local) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        fs, path = self._fs()
+        fs.invalidate_cache()
+        if not fs.exists(path):
+            return []
+        listing = fs.ls(path, detail=True)
+        return sorted(
+            entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in listing if entry["type"] == "directory"
+        )
+
+    def files(self) -> set[str]:
+        """Names of the files directly in this folder."""
+        if self.local is not None:
+            if not self.local.is_dir():
+                return set()
+            with os.scandir(self.local) as entries:
+                return {entry.name for entry in entries if entry.is_file()}
+        fs, path = self._fs()
+        if not fs.exists(path):
+            return set()
+        listing = fs.ls(path, detail=True)
+        return {entry["name"].rsplit("/", 1)[-1] for entry in listing if entry["type"] == "file"}
+
+
+@contextlib.contextmanager
+def no_space_is_told(url: str) -> Iterator[None]:
+    """Turn the system's 'no space left' into an error that says where and how much is free."""
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno not in NO_SPACE:
+            raise
+        place = Path(url)
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free
+        raise FullError(
+            f"no space left while writing {url}: {free / 1e6:.1f} MB are free there. "
+            "Free some space and run the same command again; finished shards are kept."
+        ) from fault
+
+
+def check_name(name: str) -> str:
+    """A cube's name: path parts of letters, digits and `._-+@=,` joined by `/`; never leaves the store."""
+    parts = name.split("/")
+    allowed = set("._-+@=,")
+    ok = all(p and p not in {".", ".."} and all(c.isalnum() or c in allowed for c in p) for p in parts)
+    if not ok or len(name) > 200 or name != name.strip():
+        raise InputError(
+            f"{name!r} cannot name a cube: use parts of letters, digits and ._-+@=, joined by '/', "
+            "such as 'activations/alexnet/conv1'"
+        )
+    return name
+
+
+def _local_sizes(folder: Path, top: Path) -> Iterator[tuple[str, int]]:
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _local_sizes(Path(entry.path), top)
+            else:
+                # A file may go between listing and asking: another process finishes its partial write.
+                with contextlib.suppress(FileNotFoundError):
+                    yield Path(entry.path).relative_to(top).as_posix(), entry.stat().st_size
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

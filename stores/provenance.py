@@ -1,0 +1,63 @@
+"""What a cube was made from, and the content key that hashes it."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RECORDED = ("neurocube", "numpy", "xarray", "zarr", "dask", "torch")
+
+
+def content_key(made_from: Mapping[str, Any]) -> str:
+    """SHA-256 over the canonical JSON of what makes a cube: sources, parameters, weights, code version.
+
+    Raises TypeError where a value is not plain JSON (a key must not depend on a `repr`).
+    """
+    text = json.dumps(made_from, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def provenance(made_from: Mapping[str, Any]) -> dict[str, Any]:
+    """The record kept in a cube's attrs: its key, what the key hashes, and the versions that ran.
+
+    Versions are told but not hashed: an upgrade that changes results raises the step's code version.
+    """
+    return {"content_key": content_key(made_from), "made_from": dict(made_from), "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a cube's numbers."""
+    found = {"python": platform.python_version()}
+    for package in RECORDED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed as a distribution"
+    return found
+
+
+def file_record(path: Path) -> dict[str, Any]:
+    """Name, size and SHA-256 of one source file: its bytes count, not where it lies or when it was touched."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Fields in which two records differ, `a.b: old -> new`, for the refusal of another key."""
+    found = []
+    for name in sorted(old.keys() | new.keys()):
+        was, now = old.get(name), new.get(name)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            found += differing(was, now, f"{prefix}{name}.")
+        elif was != now:
+            found.append(f"{prefix}{name}: {_short(was)} -> {_short(now)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

@@ -1,0 +1,116 @@
+"""Re-reading everything a store holds, resumably, and naming what is wrong."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from stores.catalog import names
+from stores.place import Place
+from stores.write import COMPLETE, MANIFEST, crc32c, hash_of
+
+JOURNAL: Final = ".verify.json"
+SAVE_EVERY_S: Final = 5.0
+
+
+class Fault(NamedTuple):
+    """One file that is not what was written."""
+
+    cube: str
+    file: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.cube}: {self.file} {self.what}"
+
+
+def verify(
+    root: Any, name: str | None = None, *, progress: Callable[[str, int, int], None] | None = None
+) -> list[Fault]:
+    """Read every byte of every complete cube (or of one) and list what differs from its manifest.
+
+    An empty list means that all is sound. Cubes that were never completed are not faults unless their
+    mark has gone. A killed check goes on where it was: `.verify.json` in the root remembers sound files.
+    progress : called with (cube, files done, files in all).
+    """
+    store = Place.of(root)
+    journal = _Journal(store)
+    faults = []
+    for cube in [name] if name else list(names(store)):
+        faults += list(_cube_faults(store / cube, cube, journal, progress))
+    journal.close()
+    return faults
+
+
+def _cube_faults(
+    place: Place, cube: str, journal: "_Journal", progress: Callable[[str, int, int], None] | None
+) -> Iterator[Fault]:
+    mark, manifest = place.read(COMPLETE), place.read(MANIFEST)
+    if mark is None and manifest is None:
+        return
+    if mark is None:
+        yield Fault(cube, COMPLETE, "is gone, or the run was killed just before writing it")
+    if manifest is None:
+        yield Fault(cube, MANIFEST, "is gone")
+        return
+    try:
+        if mark is not None and json.loads(mark)["manifest_sha256"] != hashlib.sha256(manifest).hexdigest():
+            yield Fault(cube, MANIFEST, f"does not match the `{COMPLETE}` mark")
+            return
+        record = json.loads(manifest)
+        metadata, files = record["metadata"], record["files"]
+        key = record["content_key"]
+    except (ValueError, KeyError, TypeError):
+        yield Fault(cube, f"{COMPLETE} or {MANIFEST}", "cannot be parsed")
+        return
+    if mark is not None and json.loads(mark).get("content_key") != key:
+        yield Fault(cube, COMPLETE, f"names another content key than {MANIFEST}")
+    for name, digest in metadata.items():
+        if place.read(name) is None:
+            yield Fault(cube, name, "is gone")
+        elif hash_of(place, name) != digest:
+            yield Fault(cube, name, "differs from what was written (SHA-256)")
+    for done, (name, wanted) in enumerate(files.items(), start=1):
+        token = f"{cube}/{name}:{key}:{wanted['crc32c']}"
+        if token not in journal:
+            if what := _file_fault(place, name, wanted):
+                yield Fault(cube, name, what)
+            else:
+                journal.add(token)
+        if progress:
+            progress(cube, done, len(files))
+
+
+def _file_fault(place: Place, name: str, wanted: dict[str, Any]) -> str:
+    data = place.read(name)
+    if data is None:
+        return "is gone"
+    if len(data) != wanted["bytes"]:
+        return f"has {len(data)} bytes; {wanted['bytes']} were written"
+    if crc32c(data) != wanted["crc32c"]:
+        return "differs from what was written (CRC32C)"
+    return ""
+
+
+class _Journal:
+    """Files found sound so far, saved every few seconds and removed once the check is through."""
+
+    def __init__(self, store: Place) -> None:
+        self._store, self._saved = store, time.monotonic()
+        try:
+            self._sound: set[str] = set(store.read_json(JOURNAL) or ())
+        except ValueError:
+            self._sound = set()
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._sound
+
+    def add(self, token: str) -> None:
+        self._sound.add(token)
+        if time.monotonic() - self._saved > SAVE_EVERY_S:
+            self._store.write_json(JOURNAL, sorted(self._sound))
+            self._saved = time.monotonic()
+
+    def close(self) -> None:
+        self._store.delete(JOURNAL)
