@@ -21,7 +21,7 @@ CHUNK_BYTES: Final = 2**20
 STIMULI_AT_MOST: Final = 512
 
 Access = Literal["unit", "stimulus"]
-"""How a cube is mostly read: all stimuli of some units (brains), or filled stimuli by stimuli (activations)."""
+"""How a cube is read or filled: all stimuli of some units (brains), or stimuli by stimuli (activations)."""
 
 GROW: Final[dict[str, tuple[str, ...]]] = {
     "unit": (STIMULUS, UNIT, TIME, REPEAT),
@@ -84,10 +84,13 @@ def _even(size: int, room: int) -> int:
 
 
 def _inner(dims: tuple[str, ...], shard: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Halve the shard's longest axis until a chunk is 1 MB; stimuli, which are read together, come last."""
+    """Halve the longest axis until a chunk is 1 MB: units and time down to 16, then stimuli.
+
+    Sixteen keeps runs of neighbouring bytes long enough to copy fast.
+    """
     chunk = list(shard)
     while itemsize * math.prod(chunk) > CHUNK_BYTES:
-        cuttable = [i for i, dim in enumerate(dims) if dim != STIMULUS and chunk[i] > 8]
+        cuttable = [i for i, dim in enumerate(dims) if dim != STIMULUS and chunk[i] > 16]
         axis = max(cuttable or range(len(chunk)), key=lambda i: chunk[i])
         chunk[axis] = math.ceil(chunk[axis] / 2)
     return tuple(chunk)

@@ -64,7 +64,7 @@ def _flocked(place: Place, path: Path) -> Iterator[TextIO]:
                 continue
         with file:
             try:
-                # The kernel frees this lock with its process, so a killed owner never blocks its successor.
+                # The kernel frees this lock with its process: a killed owner never blocks its successor.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise _refuse(place, _parse(path.read_text()), "Wait for it, or stop it.") from None

@@ -121,7 +121,7 @@ MUA: Final = register(
 ACTIVATIONS: Final = register(
     Spec(
         "activations",
-        "What one layer of a network answers to each stimulus; row and col are places on its feature map.",
+        "What one layer of a network answers to each stimulus; row and col are places on its map.",
         kinds="f",
         units=("a.u.",),
         optional=_STIMULUS_COORDS | {name: (UNIT,) for name in ("channel", "row", "col", "token")},
@@ -155,7 +155,7 @@ BEHAVIOUR: Final = register(
 RDM: Final = register(
     Spec(
         "rdm",
-        "Representational dissimilarity of every pair of stimuli, condensed in `numpy.triu_indices(k=1)` order.",
+        "Dissimilarity of every pair of stimuli, condensed in `numpy.triu_indices(k=1)` order.",
         kinds="f",
         dims=(TIME, PAIR),
         coords={STIMULUS_A: (PAIR,), STIMULUS_B: (PAIR,)},

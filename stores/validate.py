@@ -25,7 +25,7 @@ def validate(cube: xr.DataArray, spec: Spec | None = None) -> xr.DataArray:
 def spec_of(cube: xr.DataArray) -> Spec:
     """The spec that `cube.attrs["modality"]` names."""
     name = cube.attrs.get("modality")
-    if name not in SPECS:
+    if not isinstance(name, str) or name not in SPECS:
         raise SchemaError(f"attrs['modality'] is {name!r}; it must be one of {sorted(SPECS)}")
     return SPECS[name]
 
@@ -44,7 +44,9 @@ def faults(cube: xr.DataArray, spec: Spec) -> list[str]:
 
 def _attr_faults(cube: xr.DataArray, spec: Spec) -> list[str]:
     found = [
-        f"attrs[{name!r}] is missing" for name in COMMON_ATTRS + spec.attrs if cube.attrs.get(name) in (None, "")
+        f"attrs[{name!r}] is missing"
+        for name in COMMON_ATTRS + spec.attrs
+        if cube.attrs.get(name) in (None, "")
     ]
     if (modality := cube.attrs.get("modality", spec.name)) != spec.name:
         found.append(f"attrs['modality'] is {modality!r}; wanted {spec.name!r}")

@@ -179,7 +179,8 @@ def finish(target: Target, receipts: Iterable[Receipt] = ()) -> None:
     Raises CorruptError, naming the shards, where any is missing or damaged; damaged ones are removed, so
     that the next run computes them again.
     """
-    place, files = target.place, {}
+    place = target.place
+    files: dict[str, tuple[int, str]] = {}
     for receipt in receipts:
         files |= receipt.files
     if absent := target.missing():
