@@ -10,7 +10,7 @@ def security_of(tls: Tls | None) -> Security | None:
     if tls is None:
         return None
     files = tls.model_dump(exclude_none=True)
-    return Security(require_encryption=True, **files)  # type: ignore[no-untyped-call]
+    return Security(require_encryption=True, **files)
 
 
 def reason(error: BaseException) -> str:

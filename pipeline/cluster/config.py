@@ -111,7 +111,7 @@ class Local(Record):
     local_directory: PathText | None = None
     host: str = LOOPBACK
     scheduler_port: Annotated[int, Field(ge=0, lt=65536)] = 0
-    dashboard_address: HostPort | None = f"{LOOPBACK}:8787"
+    dashboard_address: HostPort = f"{LOOPBACK}:8787"
     security: Tls | None = None
     dask: DaskConfig = Field(default_factory=dict)
 
@@ -131,7 +131,7 @@ class Local(Record):
                 f"host {self.host!r} lets other machines reach the scheduler, and who reaches it can run any "
                 f"code; leave host out to stay on {LOOPBACK}, or add `security:` with TLS files"
             )
-        if self.dashboard_address is not None and not is_loopback(host_of(self.dashboard_address)):
+        if not is_loopback(host_of(self.dashboard_address)):
             raise ValueError(
                 f"dashboard_address {self.dashboard_address!r} lets other machines see the dashboard, "
                 f"which has no password; use '{LOOPBACK}:8787' and reach it by "

@@ -29,11 +29,13 @@ def running(profile: Local) -> Iterator[Client]:
         scratch = stack.enter_context(_scratch(profile))
         stack.enter_context(_environment(environment(profile)))
         spill = max_spill(profile, len(plans), scratch)
-        dashboard = _free_address(profile.dashboard_address or f"{LOOPBACK}:0")
+        dashboard = _free_address(profile.dashboard_address)
         stack.enter_context(dask.config.set(dict(_local_config(profile, spill, dashboard))))
+        # The scheduler makes a scratch folder too, and takes no other word for where.
+        stack.enter_context(dask.config.set({"temporary-directory": str(scratch)}))
         try:
             cluster = stack.enter_context(_cluster(profile, plans, scratch, dashboard))
-            client = stack.enter_context(Client(cluster, timeout=START_TIMEOUT))  # type: ignore[no-untyped-call]
+            client = stack.enter_context(Client(cluster, timeout=START_TIMEOUT))
             client.wait_for_workers(len(plans), timeout=START_TIMEOUT)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise ClusterError(
@@ -49,17 +51,17 @@ def _cluster(profile: Local, plans: list[WorkerPlan], scratch: Path, dashboard: 
     common = {"host": profile.host, "protocol": protocol, "security": security}
     scheduler: dict[str, Any] = common | {
         "port": profile.scheduler_port,
-        "dashboard": profile.dashboard_address is not None,
-        # Scheduler and workers serve HTTP (health, metrics) in any case: on loopback, whatever `host` is.
+        "dashboard": True,
         "dashboard_address": dashboard,
     }
     worker = common | {
+        # Workers serve health and metrics over HTTP: on loopback, whatever `host` is.
         "dashboard_address": f"{LOOPBACK}:0",
         "local_directory": str(scratch),
         "silence_logs": logging.WARNING,
     }
     workers = {plan.name: {"cls": Nanny, "options": worker | _options(plan)} for plan in plans}
-    return SpecCluster(  # type: ignore[no-untyped-call]
+    return SpecCluster(
         scheduler={"cls": Scheduler, "options": scheduler},
         workers=workers,
         security=security,

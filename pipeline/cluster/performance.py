@@ -26,13 +26,13 @@ def performance_report(client: Client, path: str | Path) -> Iterator[None]:
     """
     path, begun, count = Path(path), time(), None
     with _only_logged(path):
-        count = client.sync(_record, client, callback_timeout=TIMEOUT)  # type: ignore[no-untyped-call]
+        count = client.sync(_record, client, callback_timeout=TIMEOUT)
     try:
         yield
     finally:
         if count is not None:
             with _only_logged(path):
-                page = client.sync(_page, client, begun, count, callback_timeout=TIMEOUT)  # type: ignore[no-untyped-call]
+                page = client.sync(_page, client, begun, count, callback_timeout=TIMEOUT)
                 _write(path, page)
 
 

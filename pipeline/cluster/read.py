@@ -32,8 +32,9 @@ def read(path: str | Path | None = None) -> ClusterConfig:
     top = {key: value for key, value in tree.items() if key != "profiles"}
     faults += _faults(ClusterConfig, top, path.parent)
     default = tree.get("default", "local")
-    if "profiles" in tree and isinstance(default, str) and default not in (tree["profiles"] or {}):
-        faults.append(f"default: there is no profile {default!r}{_near(default, tree['profiles'] or ())}")
+    named = tree.get("profiles")
+    if isinstance(named, dict) and isinstance(default, str) and default not in named:
+        faults.append(f"default: there is no profile {default!r}{_near(default, named)}")
     if faults:
         raise ClusterError(f"{path} cannot be used:\n  - " + "\n  - ".join(faults))
     return ClusterConfig.model_validate(top | ({"profiles": profiles} if profiles else {}))
@@ -67,8 +68,7 @@ def _profiles(tree: dict[str, Any], faults: list[str]) -> Iterator[tuple[str, di
 def _profile(name: str, raw: dict[str, Any], folder: Path, faults: list[str]) -> Profile | None:
     kind = raw.get("kind", name)
     if kind not in KINDS:
-        known = f"this version starts {' and '.join(map(repr, sorted(KINDS)))}{_near(kind, KINDS)}"
-        faults.append(f"profiles.{name}.kind: unknown kind {kind!r}; {known}")
+        faults.append(f"profiles.{name}.kind: unknown kind {kind!r}{_near(kind, KINDS)}")
         return None
     settings = {**raw, "kind": kind}
     if found := _faults(KINDS[kind], settings, folder):
@@ -98,7 +98,7 @@ def _words(model: type[BaseModel], error: Mapping[str, Any]) -> str:
 
 
 def _near(word: object, known: Iterable[str]) -> str:
-    known = list(known)
+    known = [str(one) for one in known]
     close = difflib.get_close_matches(str(word), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f" (known here: {', '.join(known) or 'none'})"
 

@@ -75,7 +75,7 @@ def _existing(profile: Existing) -> Iterator[Client]:
     with contextlib.ExitStack() as stack:
         security = security_of(profile.security)
         try:
-            connected = Client(profile.address, security=security, timeout=profile.timeout)  # type: ignore[no-untyped-call]
+            connected = Client(profile.address, security=security, timeout=profile.timeout)
             client = stack.enter_context(connected)
         except (OSError, TimeoutError, ValueError) as error:
             raise ClusterError(

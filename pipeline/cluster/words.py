@@ -26,7 +26,7 @@ def _local(name: str, profile: Local) -> list[str]:
     for _, alike in groupby(plans, key=lambda plan: (plan.threads, plan.memory, plan.resources)):
         lines.append(f"  {_alike(list(alike))}")
     lines.append(f"  BLAS and torch threads in each worker thread: {profile.blas_threads}")
-    lines.append(f"  dashboard: {profile.dashboard_address or 'none'}, or the next free port")
+    lines.append(f"  dashboard: {profile.dashboard_address}, or the next free port")
     lines.append(f"  scratch files: under {spill_parent(profile)}, removed at the end")
     return lines
 

@@ -1,0 +1,252 @@
+"""A cluster as it runs: what it listens on, what its workers have, what it leaves behind."""
+
+import copy
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dask
+import psutil
+import pytest
+import torch  # noqa: F401  (imported here so that its start-up is not counted into the cluster's)
+
+from pipeline import cluster
+from pipeline.cluster.config import ClusterConfig, ClusterError, Existing, Local
+from tests import cluster_tasks as tasks
+
+ROOT = Path(__file__).parent.parent
+TWO_KINDS = ClusterConfig(
+    dask={"distributed": {"worker": {"memory": {"target": 0.55}}, "comm": {"timeouts": {"connect": "17s"}}}},
+    profiles={
+        "local": Local(
+            dashboard_address="127.0.0.1:0",
+            workers={
+                "cpu": {"n_workers": 1, "threads_per_worker": 2, "memory_limit": "700 MB"},
+                "gpu": {"n_workers": 1, "memory_limit": "900 MB", "resources": {"GPU": 1}},
+            },
+        )
+    },
+)
+
+
+def one_worker(**more):
+    small = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": "1 GB"}
+    settings = small | {"dashboard_address": "127.0.0.1:0"} | more
+    return ClusterConfig(profiles={"local": Local(**settings)})
+
+
+def children():
+    """Every process below this one, but for the interpreter's own resource tracker, which lives as long as we do."""
+    below = psutil.Process().children(recursive=True)
+    return [process for process in below if "resource_tracker" not in " ".join(process.cmdline())]
+
+
+@pytest.fixture(scope="module")
+def client():
+    with cluster.start(TWO_KINDS) as client:
+        yield client
+
+
+def test_start__listens_on_loopback_only(client):
+    listening = [
+        connection.laddr.ip
+        for process in [psutil.Process(), *children()]
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN or connection.type == socket.SOCK_DGRAM
+    ]
+    assert len(listening) >= 6, "scheduler, dashboard, two nannies and two workers listen"
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_start__workers_have_threads_memory_and_resources_of_the_file(client):
+    workers = {info["name"]: info for info in client.scheduler_info(n_workers=-1)["workers"].values()}
+    assert {name: info["nthreads"] for name, info in workers.items()} == {"cpu-0": 2, "gpu-0": 1}
+    assert {name: info["memory_limit"] for name, info in workers.items()} == {"cpu-0": 7e8, "gpu-0": 9e8}
+    assert cluster.limits(client) == cluster.Limits(2, 3, 700_000_000, {"GPU": 1.0})
+
+
+def test_start__resources_place_tasks(client):
+    ran = client.gather([client.submit(tasks.where, resources={"GPU": 1}, pure=False) for _ in range(20)])
+    assert ran == ["gpu-0"] * 20
+
+
+def test_start__libraries_in_workers_use_one_thread_each(client):
+    for torch_threads, pools in client.run(tasks.library_threads).values():
+        assert torch_threads == 1
+        assert pools
+        assert set(pools) == {1}
+
+
+def test_start__zarr_in_workers_is_set_up(client):
+    assert set(client.run(tasks.zarr_settings).values()) == {(4, True)}
+
+
+def test_start__dask_block_is_merged(client):
+    for key, want in {
+        "distributed.worker.memory.target": 0.55,
+        "distributed.worker.memory.pause": 0.8,  # a sibling, as Dask has it
+        "distributed.comm.timeouts.connect": "17s",
+        "distributed.comm.timeouts.tcp": "30s",
+        "distributed.worker.multiprocessing-method": "spawn",
+    }.items():
+        assert dask.config.get(key) == want
+        assert set(client.run(tasks.dask_setting, key).values()) == {want}
+    assert all(
+        spill > 0 for spill in client.run(tasks.dask_setting, "distributed.worker.memory.max-spill").values()
+    )
+
+
+def test_existing__connects_to_a_running_cluster(client):
+    there = ClusterConfig(
+        profiles={"existing": Existing(address=client.scheduler.address, dask={"distributed": {"x": 1}})}
+    )
+    with cluster.start(there, profile="existing") as second:
+        assert second.submit(sum, [1, 2]).result() == 3
+        assert cluster.limits(second) == cluster.limits(client)
+        assert cluster.dashboard_link(second) == cluster.dashboard_link(client)
+        assert dask.config.get("distributed.x") == 1
+    assert client.submit(sum, [3, 4]).result() == 7, "the cluster is not ours to stop"
+    assert dask.config.get("distributed.x", None) is None
+
+
+def test_performance_report__is_whole_and_needs_no_network(client, tmp_path):
+    path = tmp_path / "new" / "performance.html"
+    with cluster.performance_report(client, path):
+        client.submit(sum, [1, 2], key="a-task-to-find").result()
+    page = path.read_text()
+    assert "a-task-to-find" in page
+    assert '<script type="text/javascript" src=' not in page
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_performance_report__keeps_the_error_of_its_block(client, tmp_path):
+    with pytest.raises(ZeroDivisionError), cluster.performance_report(client, tmp_path / "p.html"):
+        client.submit(divmod, 1, 0).result()
+    assert (tmp_path / "p.html").exists()
+
+
+def test_performance_report__unwritable_path_is_said_and_fails_nothing(client, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    with caplog.at_level(logging.WARNING), cluster.performance_report(client, tmp_path / "file" / "p.html"):
+        done = client.submit(sum, [1, 2]).result()
+    assert done == 3
+    assert "no Dask performance report at" in caplog.text
+
+
+def test_start__leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setitem(dask.config.config, "temporary-directory", None)
+    before = copy.deepcopy(dask.config.config), dict(os.environ), {process.pid for process in children()}
+    with cluster.start(one_worker(dask={"distributed": {"new": {"key": 1}}})) as client:
+        assert list(tmp_path.iterdir())
+        assert len(children()) > len(before[2])
+        assert dask.config.get("distributed.new.key") == 1
+    assert client.status == "closed"
+    assert (dask.config.config, dict(os.environ), {process.pid for process in children()}) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_start__local_directory_of_the_file_is_used(tmp_path):
+    folder = tmp_path / "scratch"
+    with cluster.start(one_worker(local_directory=str(folder))) as client:
+        (worker,) = client.scheduler_info(n_workers=-1)["workers"].values()
+        assert worker["local_directory"].startswith(str(folder))
+
+
+def test_dashboard__busy_port_falls_back_to_another():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with cluster.start(one_worker(dashboard_address=f"127.0.0.1:{port}")) as client:
+            link = cluster.dashboard_link(client)
+    assert link.startswith("http://127.0.0.1:")
+    assert f":{port}/" not in link
+
+
+def test_start__scratch_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ClusterError, match="cannot keep scratch files"),
+        cluster.start(one_worker(local_directory=str(tmp_path / "file" / "x"))),
+    ):
+        pass
+
+
+def test_start__busy_scheduler_port_is_an_error():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = one_worker(scheduler_port=taken.getsockname()[1])
+        with pytest.raises(ClusterError, match="did not start"), cluster.start(config):
+            pass
+
+
+def test_existing__nobody_there_is_an_error_within_seconds():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        config = ClusterConfig(
+            profiles={"existing": Existing(address=f"tcp://127.0.0.1:{free.getsockname()[1]}", timeout=1.0)}
+        )
+        begun = time.monotonic()
+        with (
+            pytest.raises(ClusterError, match="no Dask scheduler answers"),
+            cluster.start(config, "existing"),
+        ):
+            pass
+    assert time.monotonic() - begun < 6
+
+
+def run_script(tmp_path, text):
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", str(script)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+ONE = "cluster.ClusterConfig(profiles={'local': Local(n_workers=1, memory_limit='1 GB', dashboard_address='127.0.0.1:0')})"
+SCRIPT = f"""
+from pipeline import cluster
+from pipeline.cluster.config import Local
+def main():
+    with cluster.start({ONE}) as client:
+        print(client.submit(sum, [1, 2]).result())
+"""
+
+
+def test_script__with_guard_prints_only_its_own_words(tmp_path):
+    out, err = run_script(tmp_path, SCRIPT + "if __name__ == '__main__':\n    main()\n").communicate(
+        timeout=60
+    )
+    assert (out, err) == ("3\n", "")
+
+
+def test_script__without_guard_is_told(tmp_path):
+    run = run_script(tmp_path, SCRIPT + "main()\n")
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert 'start it under `if __name__ == "__main__":`' in err.strip().splitlines()[-1]
+
+
+def test_script__killed_takes_its_workers_along(tmp_path):
+    waits = "import os, time; print(*client.run(os.getpid).values(), flush=True); time.sleep(60) #"
+    text = SCRIPT.replace("print(", waits)
+    run = run_script(tmp_path, text + "if __name__ == '__main__':\n    main()\n")
+    pids = [int(pid) for pid in run.stdout.readline().split()]
+    assert len(pids) == 1
+    workers = [psutil.Process(pid) for pid in pids]
+    run.send_signal(signal.SIGKILL)
+    run.communicate(timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert alive == []
