@@ -41,7 +41,7 @@ def one_worker(**more):
 
 
 def children():
-    """Every process below this one, but for the interpreter's own resource tracker, which lives as long as we do."""
+    """Every process below this one, but the interpreter's resource tracker, which lives as long as we do."""
     below = psutil.Process().children(recursive=True)
     return [process for process in below if "resource_tracker" not in " ".join(process.cmdline())]
 
@@ -215,12 +215,12 @@ def run_script(tmp_path, text):
     )
 
 
-ONE = "cluster.ClusterConfig(profiles={'local': Local(n_workers=1, memory_limit='1 GB', dashboard_address='127.0.0.1:0')})"
+LOCAL = "Local(n_workers=1, memory_limit='1 GB', dashboard_address='127.0.0.1:0')"
 SCRIPT = f"""
 from pipeline import cluster
 from pipeline.cluster.config import Local
 def main():
-    with cluster.start({ONE}) as client:
+    with cluster.start(cluster.ClusterConfig(profiles={{'local': {LOCAL}}})) as client:
         print(client.submit(sum, [1, 2]).result())
 """
 
