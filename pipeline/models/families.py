@@ -1,0 +1,122 @@
+"""Where networks come from: torchvision, timm, transformers, a Python file, and the one written here."""
+
+import hashlib
+import sys
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import Any, Final
+
+from torch import nn
+
+from pipeline.models import libraries, squeezenet
+from pipeline.models.errors import ModelError, unknown
+from pipeline.models.transform import Transform
+
+OWN: Final = {"squeezenet1_0-caffe": (squeezenet.SqueezeNet, squeezenet.TRANSFORM)}
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one library names, builds and prepares its networks.
+
+    build(identifier, pretrained) : the module; `pretrained` lets the library fetch its own weights.
+    transform(identifier, module) : what the library declares for it.
+    cached(identifier) : whether its own weights are on this machine already.
+    """
+
+    build: Callable[[str, bool], nn.Module]
+    transform: Callable[[str, nn.Module], Transform]
+    cached: Callable[[str], bool]
+
+
+def split(name: str) -> tuple[str, str]:
+    """`family:identifier` -> its two parts; ("", name) for a network written here. Raises ModelError."""
+    family, colon, identifier = name.partition(":")
+    if name in OWN:
+        return "", name
+    if colon and family in FAMILIES and identifier:
+        return family, identifier
+    hint = f"A network is named {', '.join(f'{known}:...' for known in FAMILIES)} or {', '.join(OWN)}."
+    known = (
+        [f"{prefix}:{identifier or name}" for prefix in ("torchvision", "timm")]
+        if family not in FAMILIES
+        else []
+    )
+    raise unknown("network", name, [*OWN, *known], hint)
+
+
+def family_of(name: str) -> Family:
+    """The family that builds `name`."""
+    return FAMILIES[split(name)[0]]
+
+
+def python_file(identifier: str) -> tuple[Path, str]:
+    """`path/to/file.py:function` -> both parts. Raises ModelError where the file is not there."""
+    path, colon, function = identifier.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        raise ModelError(f"'python:{identifier}' names no function; write python:path/to/file.py:build")
+    if not Path(path).is_file():
+        raise ModelError(f"no file {path} (asked for by 'python:{identifier}')")
+    return Path(path), function
+
+
+def _python_result(identifier: str) -> Any:
+    path, name = python_file(identifier)
+    # Named by its bytes, so that an edited file is a new module and two files of one name do not mix.
+    module_name = f"neurocube_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    loader = SourceFileLoader(module_name, str(path))
+    module = types.ModuleType(module_name)
+    module.__file__ = str(path)
+    sys.modules[module_name] = module  # dataclasses and pickle look their module up here
+    loader.exec_module(module)
+    functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    if name not in functions:
+        raise unknown(f"function in {path}", name, functions)
+    return getattr(module, name)()
+
+
+def _python(identifier: str, pretrained: bool) -> nn.Module:
+    if pretrained:
+        raise ModelError(
+            f"'python:{identifier}' has no registry to fetch from; load its weights in that function"
+        )
+    result = _python_result(identifier)
+    module, transform = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"'python:{identifier}' returned {type(module).__name__}; wanted a torch.nn.Module")
+    if transform is not None and not isinstance(transform, Transform):
+        transform = Transform.of(transform)
+    module.__dict__["_declared_transform"] = transform
+    return module
+
+
+def _python_transform(identifier: str, module: nn.Module) -> Transform:
+    transform = module.__dict__.get("_declared_transform")
+    if not isinstance(transform, Transform):
+        raise ModelError(
+            f"'python:{identifier}' declares no transform; return (module, dict(resize=..., crop=..., "
+            "mean=..., std=...)), or give `transform` beside the network"
+        )
+    return transform
+
+
+def _own(identifier: str, pretrained: bool) -> nn.Module:
+    if pretrained:
+        raise ModelError(f"{identifier} has no registry to fetch from; give the path of its weights file")
+    return OWN[identifier][0]()
+
+
+FAMILIES: Final[Mapping[str, Family]] = {
+    "torchvision": Family(
+        libraries.torchvision, libraries.torchvision_transform, libraries.torchvision_cached
+    ),
+    "timm": Family(libraries.timm, libraries.timm_transform, libraries.timm_cached),
+    "transformers": Family(
+        libraries.transformers, libraries.transformers_transform, libraries.transformers_cached
+    ),
+    "python": Family(_python, _python_transform, lambda _: False),
+    "": Family(_own, lambda identifier, _: OWN[identifier][1], lambda _: False),
+}
