@@ -14,7 +14,7 @@ NOISY = [name for name in MODALITIES if name not in ("images", "activations")]
 
 
 def columns_r(a, b):
-    """Pearson r of each column of two (stimulus, unit) arrays; float64, since squares of 1e-13 T underflow."""
+    """Pearson r of each unit; in float64, since squares of 1e-13 T underflow."""
     a, b = a.astype(float), b.astype(float)
     a, b = a - a.mean(0), b - b.mean(0)
     return (a * b).sum(0) / np.sqrt((a**2).sum(0) * (b**2).sum(0))

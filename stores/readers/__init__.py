@@ -1,0 +1,24 @@
+"""One module per dataset, from its files to cubes that pass their specs; a new one joins the table here."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Final
+
+from stores.errors import InputError
+from stores.readers import kriegeskorte2008
+from stores.readers.reader import Reader, table
+
+__all__ = ["READERS", "Reader", "reader"]
+
+READERS: Final[Mapping[str, Reader]] = table([kriegeskorte2008.READER])
+
+
+def reader(name: str) -> Reader:
+    """The reader of this name; InputError lists them all, and the nearest, where there is none."""
+    if name not in READERS:
+        near = get_close_matches(name, READERS, n=1, cutoff=0.5)
+        raise InputError(
+            f"no reader {name!r}; there are {', '.join(sorted(READERS))}"
+            + (f". Did you mean {near[0]!r}?" if near else "")
+        )
+    return READERS[name]

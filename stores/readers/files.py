@@ -1,0 +1,72 @@
+"""Finding and opening source files, with faults that name file and field."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from stores.errors import InputError
+
+LISTED = 8
+
+
+def find(path: Path, name: str) -> Path:
+    """The file `name` in the folder `path`, or `path` itself where that is this file. Raises InputError."""
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise InputError(f"{path} does not exist; wanted the file {name}, or the folder that holds it")
+    if path.is_file():
+        return path
+    if not (path / name).is_file():
+        there = sorted(one.name for one in path.iterdir())
+        near = get_close_matches(name, there, n=1)
+        listing = ", ".join(there[:LISTED]) + (", ..." if len(there) > LISTED else "")
+        raise InputError(
+            f"{path} holds no file {name}; it holds {listing or 'nothing'}"
+            + (f". Is {near[0]} the same under another name?" if near else "")
+        )
+    return path / name
+
+
+def load_mat(path: Path, variables: Sequence[str]) -> dict[str, Any]:
+    """Named variables of a MATLAB file of version 4 to 7, structs as record arrays, single elements squeezed.
+
+    Raises InputError where the file is none, is broken, or lacks a variable.
+    """
+    try:
+        there = [name for name, _, _ in scipy.io.whosmat(path)]
+        found = scipy.io.loadmat(path, variable_names=list(variables), squeeze_me=True)
+    except NotImplementedError as error:
+        raise InputError(
+            f"{path} is a MATLAB 7.3 (HDF5) file; wanted version 7 or older, as published"
+        ) from error
+    except Exception as error:  # scipy raises nearly anything on broken bytes
+        raise InputError(
+            f"{path} cannot be read as a MATLAB file ({type(error).__name__}: {error}); "
+            f"it has {path.stat().st_size} bytes. Is it whole? Fetch it again."
+        ) from error
+    if missing := [name for name in variables if name not in found]:
+        raise InputError(
+            f"{path} has no variable {' or '.join(map(repr, missing))}; it has {', '.join(there) or 'none'}"
+        )
+    return {name: found[name] for name in variables}
+
+
+def field(path: Path, record: Any, name: str, where: str) -> Any:
+    """Field `name` of one element of a MATLAB struct; InputError names file, struct and field."""
+    names = getattr(getattr(record, "dtype", None), "names", None) or ()
+    if name not in names:
+        raise InputError(f"{path}: {where} has no field {name!r}; it has {', '.join(names) or 'no fields'}")
+    return record[name]
+
+
+def text_of(path: Path, value: Any, where: str) -> str:
+    """A MATLAB char as str; InputError where it is something else."""
+    if isinstance(value, str) or (
+        isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind == "U"
+    ):
+        return str(value)
+    raise InputError(f"{path}: {where} is not text but {type(value).__name__}")
