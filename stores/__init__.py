@@ -1,5 +1,6 @@
 """Data at rest: labelled cubes in Zarr, written once, checked always, joined by id."""
 
+from stores.align import Aligned, AlignReport, align
 from stores.catalog import catalog
 from stores.errors import (
     AlignError,
@@ -14,12 +15,15 @@ from stores.errors import (
     StoreError,
 )
 from stores.opening import open_cube, reblock
+from stores.simulate import simulate
 from stores.validate import validate
 from stores.verify import Fault, verify
 from stores.write import Receipt, Target, finish, save, write_region, writing
 
 __all__ = [
     "AlignError",
+    "AlignReport",
+    "Aligned",
     "CorruptError",
     "Fault",
     "FullError",
@@ -32,11 +36,13 @@ __all__ = [
     "SchemaError",
     "StoreError",
     "Target",
+    "align",
     "catalog",
     "finish",
     "open_cube",
     "reblock",
     "save",
+    "simulate",
     "validate",
     "verify",
     "write_region",

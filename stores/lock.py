@@ -37,6 +37,7 @@ def _refuse(place: Place, owner: dict[str, Any], remedy: str) -> LockedError:
 @contextlib.contextmanager
 def _local(place: Place) -> Iterator[None]:
     path = Path(place.url) / LOCK
+    made = [folder for folder in path.parents if not folder.exists()]
     with _flocked(place, path) as file:
         _check_other_host(place, _parse(path.read_text()))
         with no_space_is_told(place.url):
@@ -48,9 +49,8 @@ def _local(place: Place) -> Iterator[None]:
         finally:
             file.truncate(0)
             if place.files() == {LOCK} and not place.folders():
-                # Nothing was created: leave no trace, up to the first folder that holds something.
-                path.unlink()
-                _remove_empty(path.parent)
+                path.unlink()  # nothing was created: leave no trace
+                _remove_empty(made)
 
 
 @contextlib.contextmanager
@@ -73,11 +73,10 @@ def _flocked(place: Place, path: Path) -> Iterator[TextIO]:
                 return
 
 
-def _remove_empty(folder: Path) -> None:
+def _remove_empty(folders: list[Path]) -> None:
     with contextlib.suppress(OSError):  # the first folder that is not empty ends the walk up
-        while True:
+        for folder in folders:
             folder.rmdir()
-            folder = folder.parent
 
 
 def _check_other_host(place: Place, owner: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Opening cubes: lazy, in shard-sized blocks, and never a number where bytes are wrong or gone."""
 
-import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -16,7 +15,7 @@ from stores.catalog import near
 from stores.dims import VALUES
 from stores.errors import CorruptError, IncompleteError, NotFoundError
 from stores.place import Place, check_name
-from stores.write import COMPLETE, MANIFEST, ORIGIN, SHARDS, hash_of, read_target
+from stores.write import COMPLETE, MANIFEST, ORIGIN, SHARDS, hash_of, mark_of, read_target
 
 REMEMBERED: Final = 256
 _opened: "OrderedDict[str, xr.Variable]" = OrderedDict()
@@ -111,13 +110,9 @@ def _expected(root: Place, name: str, partial: bool) -> list[str]:
             "Run the same command again to finish it, or open it with `partial=True`."
         )
     manifest = place.read(MANIFEST) or b""
-    try:
-        sound = hashlib.sha256(manifest).hexdigest() == json.loads(mark)["manifest_sha256"]
-        record = json.loads(manifest) if sound else {}
-        bad = [n for n, digest in record.get("metadata", {}).items() if hash_of(place, n) != digest]
-    except (ValueError, KeyError, TypeError):
-        sound, bad = False, []
-    if not sound or bad:
+    record = json.loads(manifest) if mark == mark_of(manifest) else None
+    bad = [n for n, digest in record["metadata"].items() if hash_of(place, n) != digest] if record else []
+    if record is None or bad:
         what = ", ".join(bad) or f"{MANIFEST} or the `{COMPLETE}` mark"
         raise CorruptError(
             f"{place}: {what} differs from what was written. Restore it, or make the cube again."

@@ -37,8 +37,8 @@ _specs: dict[str, Spec] = {}
 SPECS: Final[Mapping[str, Spec]] = MappingProxyType(_specs)
 """Every registered spec by name; a cube names its own in `attrs["modality"]`."""
 
-_STIMULUS_COORDS: Final = {name: (STIMULUS,) for name in ("concept", "category", "split", "file")}
-_PLACE: Final = {name: (UNIT,) for name in ("region", "hemisphere", "x", "y", "z")}
+_STIMULUS_COORDS: Final = dict.fromkeys(("concept", "category", "split", "file"), (STIMULUS,))
+_PLACE: Final = dict.fromkeys(("region", "hemisphere", "x", "y", "z"), (UNIT,))
 _RUNS: Final = {"run": (REPEAT,), "session": (REPEAT,)}
 _BRAIN: Final = ("dataset", "subject")
 
@@ -124,7 +124,7 @@ ACTIVATIONS: Final = register(
         "What one layer of a network answers to each stimulus; row and col are places on its map.",
         kinds="f",
         units=("a.u.",),
-        optional=_STIMULUS_COORDS | {name: (UNIT,) for name in ("channel", "row", "col", "token")},
+        optional=_STIMULUS_COORDS | dict.fromkeys(("channel", "row", "col", "token"), (UNIT,)),
         attrs=("network", "layer"),
         timeless=True,
     )
@@ -135,7 +135,7 @@ IMAGES: Final = register(
         "The stimuli themselves: one 8-bit sRGB value per pixel and channel, rows first, channel fastest.",
         kinds="u",
         units=("sRGB level",),
-        coords={name: (UNIT,) for name in ("row", "col", "channel")},
+        coords=dict.fromkeys(("row", "col", "channel"), (UNIT,)),
         optional=_STIMULUS_COORDS,
         attrs=("dataset", "height", "width", "channels"),
         timeless=True,

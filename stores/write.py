@@ -139,6 +139,7 @@ def writing(
     if 0 in template.shape:
         raise SchemaError(f"{name} would be empty: sizes are {dict(template.sizes)}")
     validate(template)
+    content_key(made_from)  # raises before anything is created, where a value is not plain JSON
     with locked(place):
         if overwrite or not _usable(place, name, made_from):
             _create(place, template, made_from, access, stimuli)
@@ -196,8 +197,7 @@ def finish(target: Target, receipts: Iterable[Receipt] = ()) -> None:
         "files": {**origin["files"], **described},
     }
     place.write_json(MANIFEST, record)
-    digest = hashlib.sha256(place.read(MANIFEST) or b"").hexdigest()
-    place.write_json(COMPLETE, {"content_key": origin["content_key"], "manifest_sha256": digest})
+    place.write(COMPLETE, mark_of(place.read(MANIFEST) or b""))
 
 
 def save(
@@ -208,6 +208,11 @@ def save(
         if not target.complete:
             receipts = [write_region(target, r, np.asarray(array[r].data)) for r in target.missing()]
             finish(target, receipts)
+
+
+def mark_of(manifest: bytes) -> bytes:
+    """The complete mark that belongs to a manifest, to the byte."""
+    return f"manifest sha256 {hashlib.sha256(manifest).hexdigest()}\n".encode()
 
 
 def crc32c(data: bytes | memoryview) -> str:

@@ -1,0 +1,213 @@
+"""A study file, parsed once at the door: unknown keys, wrong types and missing variables, all at once."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class StudyError(ValueError):
+    """The study file asks for something that cannot be; the message lists every fault found."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ImportStep(_Strict):
+    """Files of a dataset become cubes."""
+
+    verb: Literal["import"]
+    reader: str
+    path: str
+    into: str = ""
+
+
+class ExtractStep(_Strict):
+    """Layers of a network become activation cubes."""
+
+    verb: Literal["extract"]
+    network: str
+    layers: list[str] = Field(min_length=1)
+    stimuli: str | None = None
+    folder: str | None = None
+    on_error: Literal["raise", "skip"] = "raise"
+    weights: str | None = None
+    untrained: int | None = Field(default=None, ge=0)
+    transform: dict[str, Any] = Field(default_factory=dict)
+    label: str | None = None
+    batch: int = Field(default=32, ge=1)
+    dtype: Literal["float32", "float16"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ExtractStep":
+        if (self.stimuli is None) == (self.folder is None):
+            raise ValueError("give either 'stimuli' (a cube of images) or 'folder' (image files)")
+        if self.weights is not None and self.untrained is not None:
+            raise ValueError("give either 'weights' or 'untrained' (a seed), not both")
+        return self
+
+
+class RsaStep(_Strict):
+    """Geometry of candidates against measured geometry, with its noise ceiling."""
+
+    verb: Literal["rsa"]
+    candidates: list[str] = Field(min_length=1)
+    reference: list[str] | str
+    by: str | None = None
+    metric: Literal["correlation", "euclidean", "cosine"] = "correlation"
+    method: Literal["corr", "spearman", "cosine", "rho-a", "tau-a"] = "spearman"
+    join: Literal["exact", "inner"] = "exact"
+
+
+class ReportStep(_Strict):
+    """Results become one page."""
+
+    verb: Literal["report"]
+    file: str = "report.html"
+    title: str | None = None
+    results: list[str] = Field(default_factory=lambda: ["rsa/*"])
+
+
+Step = Annotated[ImportStep | ExtractStep | RsaStep | ReportStep, Field(discriminator="verb")]
+STEPS: Final[dict[str, type[BaseModel]]] = {"import": ImportStep, "extract": ExtractStep, "rsa": RsaStep, "report": ReportStep}
+
+
+class Study(_Strict):
+    """What is asked: a store, a seed, and named steps in the order in which they run."""
+
+    title: str
+    about: str = ""
+    variables: dict[str, str | None] = Field(default_factory=dict)
+    store: str
+    seed: int = 0
+    steps: dict[str, Step] = Field(min_length=1)
+
+
+def read_study(path: str | Path, settings: Iterable[str] = ()) -> Study:
+    """Parse a study file.
+
+    settings : `KEY=VALUE` texts; KEY is a variable of the study, or a dotted place such as
+    `steps.human-it.method`, whose VALUE is then read as YAML.
+    Raises StudyError with every fault.
+    """
+    file = Path(path)
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"there is no study file {file}") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise StudyError(f"{file} cannot be read: {fault}") from fault
+    except yaml.YAMLError as fault:
+        raise StudyError(f"{file} is not YAML: {fault}") from fault
+    if not isinstance(tree, dict):
+        raise StudyError(f"{file} holds no study: wanted the keys title, store and steps")
+    faults: list[str] = []
+    for setting in settings:
+        _apply(tree, setting, faults)
+    tree = _substituted(tree, faults)
+    study = _parsed(tree, faults)
+    if faults or study is None:
+        raise StudyError(f"{file}:\n  - " + "\n  - ".join(faults))
+    return study
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or what there is to choose from."""
+    names = [str(name) for name in known]
+    if close := difflib.get_close_matches(word, names, n=1):
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are {', '.join(names)}" if names else ""
+
+
+def _apply(tree: dict[str, Any], setting: str, faults: list[str]) -> None:
+    key, sign, value = setting.partition("=")
+    if not sign or not key:
+        faults.append(f"--set {setting!r} is not KEY=VALUE")
+        return
+    variables = tree.get("variables") or {}
+    if "." not in key and key not in tree:
+        if key not in variables:
+            faults.append(f"--set {key}: the study has no variable of this name{near(key, variables)}")
+            return
+        variables[key] = value
+        return
+    if key in variables:
+        variables[key] = value
+        return
+    node, parts = tree, key.split(".")
+    for part in parts[:-1]:
+        node = node.get(part) if isinstance(node, dict) else None  # type: ignore[assignment]
+        if not isinstance(node, dict):
+            faults.append(f"--set {key}: the study has no {part!r} there")
+            return
+    node[parts[-1]] = yaml.safe_load(value)
+
+
+def _substituted(tree: dict[str, Any], faults: list[str]) -> dict[str, Any]:
+    """The tree with every `${name}` replaced; variables without a value are faults."""
+    variables = tree.get("variables") or {}
+    if not isinstance(variables, dict):
+        faults.append("'variables' is not a mapping of names to values")
+        return tree
+    used: set[str] = set()
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {k: walk(v) for k, v in node.items()}
+        if isinstance(node, list):
+            return [walk(v) for v in node]
+        if isinstance(node, str):
+            used.update(VARIABLE.findall(node))
+            return VARIABLE.sub(lambda found: str(variables.get(found[1]) or found[0]), node)
+        return node
+
+    replaced = {key: value if key == "variables" else walk(value) for key, value in tree.items()}
+    for name in sorted(used):
+        if name not in variables:
+            faults.append(f"${{{name}}} is not a variable of the study{near(name, variables)}")
+        elif variables[name] in (None, ""):
+            faults.append(f"variable {name!r} has no value; give one with --set {name}=...")
+    return replaced
+
+
+def _parsed(tree: Mapping[str, Any], faults: list[str]) -> Study | None:
+    try:
+        return Study.model_validate(tree)
+    except ValidationError as found:
+        faults += [_words(dict(error)) for error in found.errors()]
+        return None
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    """One pydantic fault as a sentence about the study."""
+    place = [str(part) for part in error["loc"]]
+    model: type[BaseModel] = Study
+    if len(place) > 2 and place[0] == "steps" and place[2] in STEPS:
+        model = STEPS[place.pop(2)]
+    where = ".".join(place)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{near(place[-1], model.model_fields)}"
+    if error["type"] == "missing":
+        return f"{where!r} is missing"
+    if error["type"].startswith("union_tag"):
+        given = error["input"].get("verb") if isinstance(error["input"], dict) else error["input"]
+        return f"{where}: verb is {given!r}{near(str(given), STEPS)}"
+    given = error["input"]
+    shown = "" if isinstance(given, dict | list) else f" (it is {given!r})"
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {text[:1].lower()}{text[1:]}{shown}{_near_choice(error)}"
+
+
+def _near_choice(error: Mapping[str, Any]) -> str:
+    if error["type"] != "literal_error":
+        return ""
+    choices = re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
+    return near(str(error["input"]), choices) if choices else ""

@@ -1,0 +1,154 @@
+"""Damage of any kind is found by `verify`, and is an error, never a number, on reading."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import stores
+
+TRIALS = 200
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A store with one cube of noise (the worst case for compression) in several shards."""
+    root = tmp_path_factory.mktemp("sound")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stores.layout.SHARD_BYTES", 16 * 1024)
+        patch.setattr("stores.layout.CHUNK_BYTES", 4 * 1024)
+        cube = stores.simulate("meg_epochs", stimuli=60, units=30, times=8, repeats=2)
+        stores.save(root, "meg", cube, made_from={"step": "test/1"})
+    return root
+
+
+@pytest.fixture
+def damaged(sound, tmp_path):
+    return Path(shutil.copytree(sound, tmp_path / "store"))
+
+
+def files(root, pattern):
+    return sorted(p for p in (root / "meg").rglob(pattern) if p.is_file() and p.name != "lock")
+
+
+def flip(path, rng):
+    data = bytearray(path.read_bytes())
+    bit = int(rng.integers(8 * len(data)))
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+
+
+def truncate(path, rng):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(rng.integers(len(data)))])
+
+
+def delete(path, rng):
+    path.unlink()
+
+
+def is_error(root):
+    """Whether reading all the data raises, rather than giving numbers."""
+    try:
+        stores.open_cube(root, "meg").compute(scheduler="synchronous")
+    except (stores.StoreError, ValueError, RuntimeError, OSError):
+        return True
+    return False
+
+
+def kinds(root):
+    shards = files(root, "values/c/**/*")
+    coordinates = [p for p in files(root, "*/c/**/*") + files(root, "*/c/*") if p not in shards]
+    metadata = [*files(root, "zarr.json"), *files(root, "*.json"), root / "meg" / "complete"]
+    return {"shard": shards, "coordinate": sorted(set(coordinates)), "metadata": sorted(set(metadata))}
+
+
+@pytest.mark.parametrize("kind", ["shard", "coordinate", "metadata"])
+@pytest.mark.parametrize("harm", [flip, truncate, delete], ids=lambda f: f.__name__)
+def test_damage_is_found_every_time(damaged, kind, harm):
+    rng = np.random.default_rng([len(kind), len(harm.__name__)])
+    candidates = kinds(damaged)[kind]
+    assert len(candidates) > 3
+    # A deletion is the same every time: once for each file. The rest: 200 places.
+    chosen = candidates if harm is delete else rng.choice(np.array(candidates, object), TRIALS)
+    found = raised = 0
+    for path in chosen:
+        before = path.read_bytes()
+        harm(path, rng)
+        wrong = stores.verify(damaged)
+        # The mark and the manifest vouch for each other: damage to one is told of either.
+        pair = path.name in ("complete", "manifest.json")
+        found += any(fault.file == str(path.relative_to(damaged / "meg")) for fault in wrong) or (
+            pair and bool(wrong)
+        )
+        raised += is_error(damaged)
+        path.write_bytes(before)
+    assert (found, raised) == (len(chosen), len(chosen))
+    assert stores.verify(damaged) == []
+
+
+def test_a_sound_store_has_no_faults_and_leaves_no_journal(sound):
+    assert stores.verify(sound) == []
+    assert not is_error(sound)
+    assert sorted(p.name for p in sound.iterdir()) == ["meg"]
+
+
+def test_missing_shard_names_itself(damaged):
+    (first, *_) = kinds(damaged)["shard"]
+    first.unlink()
+    with pytest.raises(stores.CorruptError, match=r"values/c/0/0/0/0 is gone"):
+        stores.open_cube(damaged, "meg").compute(scheduler="synchronous")
+
+
+def test_without_checksums_damage_would_be_read_as_numbers(tmp_path):
+    """The control: the same flips, in an array without CRC32C, mostly pass as numbers."""
+    rng = np.random.default_rng(0)
+    array = zarr.create_array(tmp_path / "plain", shape=(64, 64), chunks=(64, 64), dtype="f4")
+    array[:] = rng.normal(size=(64, 64))
+    path = tmp_path / "plain" / "c" / "0" / "0"
+    sound, silent = path.read_bytes(), 0
+    for _ in range(50):
+        flip(path, rng)
+        try:
+            array[:]
+            silent += 1
+        except (ValueError, RuntimeError):
+            pass
+        path.write_bytes(sound)
+    assert silent > 25
+
+
+def test_verify_goes_on_where_it_was_killed(sound, damaged, monkeypatch):
+    monkeypatch.setattr(sys.modules["stores.verify"], "SAVE_EVERY_S", 0.0)
+
+    class KilledError(Exception):
+        pass
+
+    def kill(cube, done, total):
+        if done == 5:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        stores.verify(damaged, progress=kill)
+    read = []
+    original = stores.place.Place.read
+    monkeypatch.setattr(
+        stores.place.Place, "read", lambda self, name: read.append(name) or original(self, name)
+    )
+    assert stores.verify(damaged) == []
+    data = [name for name in read if "/c/" in name]
+    assert (
+        len(data)
+        == len(set(data))
+        == len([n for k in ("shard", "coordinate") for n in kinds(damaged)[k]]) - 5
+    )
+
+
+def test_verify_of_one_cube(damaged):
+    stores.save(damaged, "other", stores.simulate("fmri", stimuli=4), made_from={"step": "test/1"})
+    kinds(damaged)["shard"][0].unlink()
+    assert stores.verify(damaged, "other") == []
+    assert [fault.cube for fault in stores.verify(damaged)] == ["meg"]
