@@ -1,0 +1,1 @@
+"""Arithmetic: arrays in, arrays out; no labels, graphs, files, logging or globals."""
