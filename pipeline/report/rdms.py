@@ -1,0 +1,109 @@
+"""RDMs as images: the square of all pairs of stimuli, by category where categories are known."""
+
+import math
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from pipeline.report import terms
+from pipeline.report.style import FAINT, GREY, INCH, SEQUENCE, svg
+from pipeline.report.tables import stimulus_ids
+from stores.dims import PAIR, SUBJECT, TIME
+
+MOST = 8
+"""Panels of one figure: of more subjects or times, this many, evenly spread."""
+
+
+def rdm_images(rdms: xr.DataArray, categories: Mapping[str, str]) -> Markup:
+    """One square per subject (after their mean) or time point, all on one colour scale."""
+    panels = _panels(rdms)
+    columns = min(len(panels), 3 if len(panels) in (3, 5, 6) else 4)
+    rows = math.ceil(len(panels) / columns)
+    order, blocks = ordering(stimulus_ids(rdms), categories)
+    names = 0.075 * max((len(name) for name, _, _ in blocks), default=0)
+    side = 4.2 if len(panels) == 1 else (INCH - names - 1.0) / columns - 0.1
+    size = (names + columns * (side + 0.1) + 1.0, rows * (side + 0.3))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    image = _draw(grid, [square(one)[np.ix_(order, order)] for one in panels.values()])
+    for at, (axes, title) in enumerate(zip(grid.ravel(), panels, strict=False)):
+        axes.set_title(title)
+        _mark(axes, blocks, named=at % columns == 0)
+    bar = figure.colorbar(image, ax=grid, shrink=0.75 / rows**0.5, aspect=22, pad=0.02, extend="both")
+    bar.set_label(terms.metric(rdms))
+    bar.outline.set_visible(False)
+    return svg(figure)
+
+
+def _draw(grid: np.ndarray, squares: list[np.ndarray]) -> AxesImage:
+    values = np.concatenate([one.ravel() for one in squares])
+    low, high = np.nanpercentile(values, [1, 99]) if np.isfinite(values).any() else (0.0, 1.0)
+    colours = mpl.colormaps[SEQUENCE].with_extremes(bad=FAINT)
+    image: AxesImage
+    for axes, one in zip(grid.ravel(), squares, strict=False):
+        image = axes.imshow(one, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    for axes in grid.ravel()[len(squares) :]:
+        axes.set_visible(False)
+    return image
+
+
+def square(condensed: np.ndarray) -> np.ndarray:
+    """(pair,) in `numpy.triu_indices(k=1)` order -> (n, n), symmetric, with NaN on the diagonal."""
+    n = round((1 + np.sqrt(1 + 8 * len(condensed))) / 2)
+    full = np.full((n, n), np.nan)
+    rows, columns = np.triu_indices(n, 1)
+    full[rows, columns] = full[columns, rows] = condensed
+    return full
+
+
+def ordering(ids: list[str], categories: Mapping[str, str]) -> tuple[list[int], list[tuple[str, int, int]]]:
+    """Positions of `ids` by category, and (category, first, last + 1) of each block.
+
+    Categories come in the order in which the stimuli first show them; stimuli without one come last.
+    Without any, the order is kept and there are no blocks.
+    """
+    names = [categories.get(one, "") for one in ids]
+    if not any(names):
+        return list(range(len(ids))), []
+    ranks = {name: rank for rank, name in enumerate(dict.fromkeys(filter(None, names)))} | {"": len(names)}
+    order = sorted(range(len(ids)), key=lambda at: (ranks[names[at]], at))
+    blocks, begin = [], 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or names[order[end]] != names[order[begin]]:
+            blocks.append((names[order[begin]] or "no category", begin, end))
+            begin = end
+    return order, blocks
+
+
+def _panels(rdms: xr.DataArray) -> dict[str, np.ndarray]:
+    if SUBJECT in rdms.dims:
+        mean = rdms.mean((SUBJECT, TIME))
+        each = rdms.mean(TIME)
+        shown = _spread(rdms.sizes[SUBJECT], MOST - 1)
+        return {"Mean of all": mean.values} | {str(rdms[SUBJECT].values[at]): each.values[at] for at in shown}
+    if rdms.sizes[TIME] == 1:
+        return {"": rdms.transpose(TIME, PAIR).values[0]}
+    values, time = rdms.transpose(TIME, PAIR).values, rdms[TIME].values
+    return {terms.milliseconds(time[at]): values[at] for at in _spread(len(time), MOST)}
+
+
+def _spread(n: int, most: int) -> list[int]:
+    return sorted(set(np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()))
+
+
+def _mark(axes: Axes, blocks: list[tuple[str, int, int]], *, named: bool) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    for _, begin, _ in blocks[1:]:
+        axes.axhline(begin - 0.5, color="white", linewidth=0.9)
+        axes.axvline(begin - 0.5, color="white", linewidth=0.9)
+    if named and blocks:
+        axes.set_yticks([(begin + end - 1) / 2 for _, begin, end in blocks], [name for name, _, _ in blocks])
+        axes.tick_params(length=0, colors=GREY)
