@@ -23,7 +23,7 @@ _declared: list[torch.library.Library] = []
 def imported(library: str) -> ModuleType:
     """An optional library. Raises ModelError where it is not installed."""
     try:
-        if library in ("timm", "torchvision", "transformers"):
+        if library.partition(".")[0] in ("timm", "torchvision", "transformers"):
             _import_torchvision()
         return importlib.import_module(library)
     except ImportError as error:

@@ -109,7 +109,7 @@ def layers(network: "Network") -> list[LayerInfo]:
 
 
 def find(network: "Network", names: Iterable[str]) -> list[LayerInfo]:
-    """The taps of these exact names. Raises ModelError for unknown (near match offered) and repeated names."""
+    """The taps of these exact names. Raises ModelError for unknown (near match told) and repeated ones."""
     known = {layer.name: layer for layer in network.calls}
     wanted = list(names)
     for name in wanted:
@@ -164,7 +164,7 @@ def _forward(network: "Network", batch: torch.Tensor, collect: Collect) -> None:
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"{network.spec.name}: a batch of {len(batch)} does not fit in the memory of "
-                f"{network.device}; set batch_size to {max(1, len(batch) // 2)} (another batch size is another content key)"
+                f"{network.device}; set batch_size to {max(1, len(batch) // 2)} (a part of the content key)"
             ) from error
         except (RuntimeError, TypeError, AttributeError) as error:
             raise ModelError(

@@ -78,6 +78,11 @@ class Transform:
         return COLOURS[self.colour]
 
     @property
+    def stored_channels(self) -> int:
+        """Channels of `pixels`: grey is kept once, however often the network takes it."""
+        return 1 if self.colour.startswith("L") else 3
+
+    @property
     def size(self) -> tuple[int, int]:
         """(height, width) of every image after the transform."""
         return _pair(self.crop or self.resize or 0)  # `_faults` refuses a transform with neither
@@ -101,7 +106,7 @@ class Transform:
         }
 
     def pixels(self, image: np.ndarray) -> np.ndarray:
-        """The geometric half: (h, w, 3) uint8 -> (height, width, channels) uint8."""
+        """The geometric half: (h, w, 3) uint8 -> (height, width, stored channels) uint8."""
         mode = "L" if self.colour.startswith("L") else "RGB"
         picture = Image.fromarray(image)
         if picture.mode != mode:
@@ -115,7 +120,7 @@ class Transform:
         return values[:, :, ::-1] if self.colour == "BGR" else values
 
     def values(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The arithmetic half: (n, height, width, channels) uint8 -> (n, channels, height, width) float32."""
+        """The arithmetic half: `pixels` of n images, stacked -> (n, channels, height, width) float32."""
         out = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         if self.colour == "LLL":
             out = out.repeat(1, 3, 1, 1)
