@@ -14,11 +14,14 @@ from stores.errors import (
     SchemaError,
     StoreError,
 )
+from stores.guard import require_own
 from stores.opening import open_cube, reblock
 from stores.simulate import simulate
 from stores.validate import validate
 from stores.verify import Fault, verify
 from stores.write import Receipt, Target, finish, save, write_region, writing
+
+require_own("pipeline")
 
 __all__ = [
     "AlignError",

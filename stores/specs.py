@@ -175,6 +175,22 @@ RDM_STACK: Final = register(
         index=(SUBJECT,),
     )
 )
+RDM_CANDIDATES: Final = register(
+    Spec(
+        "rdm_candidates",
+        "RDMs of several candidates over the same stimuli: layers of networks, in their order.",
+        kinds="f",
+        dims=(CANDIDATE, TIME, PAIR),
+        coords={
+            STIMULUS_A: (PAIR,),
+            STIMULUS_B: (PAIR,),
+            "network": (CANDIDATE,),
+            "layer": (CANDIDATE,),
+        },
+        attrs=("metric",),
+        index=(CANDIDATE,),
+    )
+)
 RSA: Final = register(
     Spec(
         "rsa",
@@ -235,5 +251,7 @@ WEIGHTS: Final = register(
         index=("feature", UNIT),
     )
 )
-RESULTS: Final = tuple(spec.name for spec in (RDM, RDM_STACK, RSA, CEILING, UNIT_SCORES, SCORES, WEIGHTS))
+RESULTS: Final = tuple(
+    spec.name for spec in (RDM, RDM_STACK, RDM_CANDIDATES, RSA, CEILING, UNIT_SCORES, SCORES, WEIGHTS)
+)
 MODALITIES: Final = tuple(name for name in _specs if name not in RESULTS)

@@ -77,7 +77,12 @@ class ReportStep(_Strict):
 
 
 Step = Annotated[ImportStep | ExtractStep | RsaStep | ReportStep, Field(discriminator="verb")]
-STEPS: Final[dict[str, type[BaseModel]]] = {"import": ImportStep, "extract": ExtractStep, "rsa": RsaStep, "report": ReportStep}
+STEPS: Final[dict[str, type[BaseModel]]] = {
+    "import": ImportStep,
+    "extract": ExtractStep,
+    "rsa": RsaStep,
+    "report": ReportStep,
+}
 
 
 class Study(_Strict):

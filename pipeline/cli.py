@@ -1,0 +1,246 @@
+"""The `neurocube` command: parses words, hands a job to a verb, shows progress."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pipeline import cluster, models, report
+from pipeline.cluster import ClusterError
+from pipeline.models import ModelError
+from pipeline.study import Run, StudyError, check, read_study, run_study
+from pipeline.study.plan import plan_lines
+from stores import StoreError, catalog, open_cube, verify
+from stores.place import Place
+
+MISTAKES = (StoreError, ModelError, ClusterError, StudyError)
+"""Errors whose text is all a user needs; anything else is a fault of the program."""
+
+app = typer.Typer(
+    name="neurocube",
+    help="Brains, networks and behaviour as labelled cubes, compared out of core on Dask.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console(highlight=False, soft_wrap=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"neurocube {version('neurocube')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command; `main` reads --debug by itself."""
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="A study file.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Give a variable its value.")
+    ] = None,
+    cluster_file: Annotated[Path | None, typer.Option("--cluster", help="A cluster file.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A profile of the cluster file.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; run nothing.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make every cube of the study anew.")
+    ] = False,
+) -> None:
+    """Do what is missing of a study, in order; the same command again resumes after any kill."""
+    asked = read_study(study, settings or ())
+    config = cluster.read(cluster_file)
+    planned = check(asked)
+    if dry_run:
+        for line in plan_lines(asked, planned):
+            console.print(line)
+        console.print(cluster.describe(config, profile))
+        return
+    pages = execute(Run(asked, _Terminal(), overwrite=overwrite), config, profile, study.stem)
+    for page in pages:
+        console.print(f"report: {page}")
+
+
+def execute(job: Run, config: cluster.ClusterConfig, profile: str | None, name: str) -> list[str]:
+    """Run a study on its cluster, keeping Dask's performance report beside the results."""
+    beside = (Place.of(job.study.store).local or Path.cwd()) / f"{name}-dask.html"
+    with cluster.start(config, profile) as client:
+        if link := cluster.dashboard_link(client):
+            console.print(f"dashboard: {link}")
+        job.client = client
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        with cluster.performance_report(client, beside):
+            pages = run_study(job)
+    console.print(f"performance report: {beside}")
+    return pages
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where to write.")] = Path("demo"),
+    cluster_file: Annotated[Path | None, typer.Option("--cluster", help="A cluster file.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A profile of the cluster file.")] = None,
+) -> None:
+    """Simulate two subjects with planted facts, analyse them from images to report, and say what was found."""
+    from pipeline.demo import run_demo
+
+    sys.exit(0 if run_demo(folder, cluster.read(cluster_file), profile, console, _Terminal()) else 1)
+
+
+@app.command(name="catalog")
+def catalog_(root: Annotated[str, typer.Argument(help="A store: a folder or an fsspec URL.")]) -> None:
+    """List every cube and result of a store."""
+    _require_store(root)
+    found = catalog(root)
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "modality", "sizes", "dtype", "MB", "complete"):
+        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=True)
+    for name, row in found.iterrows():
+        done = "yes" if row["complete"] else "no"
+        table.add_row(
+            str(name), row["modality"], row["sizes"], row["dtype"], f"{row['bytes'] / 1e6:.2f}", done
+        )
+    Console(width=max(console.width, 200) if not sys.stdout.isatty() else None).print(table)
+    console.print(f"{len(found)} cubes, {found['bytes'].sum() / 1e6:.1f} MB")
+
+
+@app.command()
+def layers(
+    name: Annotated[str, typer.Argument(help="A network, such as torchvision:alexnet.")],
+    weights: Annotated[str | None, typer.Option(help="A weights file, or 'pretrained'.")] = None,
+) -> None:
+    """List the layers of a network that can be tapped, in order of execution."""
+    # Names and shapes do not depend on weights: without a file, an untrained twin answers.
+    network = models.load(name, weights=weights, untrained_seed=None if weights else 0)
+    table = Table(box=None, pad_edge=False)
+    for column in ("layer", "type", "shape", "units"):
+        table.add_column(column, justify="right" if column == "units" else "left", no_wrap=True)
+    for info in models.layers(network):
+        count = 1
+        for size in info.shape:
+            count *= size
+        table.add_row(info.name, info.type, " x ".join(map(str, info.shape)), f"{count:,}")
+    Console(width=max(console.width, 160) if not sys.stdout.isatty() else None).print(table)
+
+
+@app.command()
+def show(
+    root: Annotated[str, typer.Argument(help="A store.")],
+    name: Annotated[str, typer.Argument(help="A cube or result, as `catalog` lists it.")],
+    csv: Annotated[bool, typer.Option("--csv", help="Print a result as a tidy table.")] = False,
+) -> None:
+    """Say in words what a cube or result is, or print a result as a table."""
+    array = open_cube(root, name)
+    if not csv:
+        console.print(report.words(array), markup=False)
+        return
+    try:
+        table = report.table(array)
+    except ValueError as fault:
+        raise StudyError(f"{name}: {fault}") from fault
+    sys.stdout.write(table.to_csv(index=False))
+
+
+@app.command(name="verify")
+def verify_(root: Annotated[str, typer.Argument(help="A store.")]) -> None:
+    """Read every byte of a store again and name what is wrong; exit code 1 if anything is."""
+    _require_store(root)
+    with _bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def heard(cube: str, done: int, total: int) -> None:
+            if cube not in tasks:
+                tasks[cube] = bar.add_task(cube, total=total, written="")
+            bar.update(tasks[cube], completed=done)
+
+        faults = verify(root, progress=heard)
+    for fault in faults:
+        console.print(str(fault), markup=False)
+    if faults:
+        console.print(f"{len(faults)} faults")
+        raise typer.Exit(1)
+    begun = int((~catalog(root)["complete"]).sum())
+    note = f"; {begun} not complete, and not checked" if begun else ""
+    console.print(f"{len(tasks)} cubes are sound{note}")
+
+
+def _require_store(root: str) -> None:
+    place = Place.of(root)
+    if place.local is not None and not place.local.is_dir():
+        raise StoreError(f"there is no store {root}: it is no folder")
+
+
+class _Terminal:
+    """Shows a run: a line per cube, and a bar while a big one is filled (only on a terminal)."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+
+    def step(self, name: str, verb: str) -> None:
+        """Print the step."""
+        console.print(f"{name}: {verb}", style="bold")
+
+    def made(self, cube: str, reused: bool) -> None:
+        """Print the cube."""
+        console.print(f"  {cube}{'  (there already)' if reused else ''}", markup=False)
+
+    def progress(self, label: str, done: int, total: int, written: int) -> None:
+        """Move the bar; it goes when all is done."""
+        if not console.is_terminal or not total:
+            return
+        if self._bar is None:
+            self._bar = _bar()
+            self._bar.start()
+            self._bar.add_task(label, total=total, written="")
+        rate = f"{written / 1e6:.0f} MB"
+        self._bar.update(self._bar.task_ids[0], completed=done, written=rate)
+        if done == total:
+            self._bar.stop()
+            self._bar = None
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[written]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextlib.contextmanager
+def told(debug: bool) -> Iterator[None]:
+    """Turn a user's mistake into one paragraph and exit code 2."""
+    try:
+        yield
+    except MISTAKES as mistake:
+        if debug:
+            raise
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"neurocube: {mistake}", markup=False)
+        sys.exit(2)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    words = [word for word in sys.argv[1:] if word != "--debug"]  # it may stand anywhere
+    with told(debug=len(words) < len(sys.argv) - 1):
+        app(words, prog_name="neurocube")

@@ -1,0 +1,145 @@
+"""The demo: pictures, a network, two simulated subjects with planted facts, and whether they are found."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+import yaml
+from PIL import Image
+from rich.console import Console
+
+from pipeline import cluster
+from pipeline.models import network_spec
+from pipeline.study import Listener, Run, read_study, run_study
+from stores import open_cube, save
+from stores.dims import CANDIDATE, TIME
+from stores.simulate import CATEGORIES, keyed
+from stores.simulate_brains import layer_gains, simulate_subjects
+from stores.simulate_images import draw
+
+SEED: Final = 0
+PER_CATEGORY, SIDE, SHOWN_CATEGORIES = 10, 128, 6
+NETWORK: Final = "squeezenet1_0-caffe"
+LAYERS: Final = ("conv1", "fire3", "fire5", "fire7", "fire9")
+PLANTED: Final = {"V1": "conv1", "V2": "fire3", "V4": "fire5", "LO": "fire7", "IT": "fire9"}
+"""Region -> the layer whose geometry its simulated voxels carry."""
+NOTICE: Final = (
+    "The brain data on this page are simulated: each region and each time window was made from a chosen layer "
+    "of the network, plus noise, to show that the analysis finds again what was planted."
+)
+
+
+def run_demo(
+    folder: Path, config: cluster.ClusterConfig, profile: str | None, console: Console, listener: Listener
+) -> bool:
+    """Make everything below `folder`, print which planted facts came back, and whether all did."""
+    console.print("Simulated data: pictures are drawn, brains are made from a network's layers plus noise.")
+    _draw_images(folder / "images")
+    study = read_study(_study_file(folder))
+    with cluster.start(config, profile) as client:
+        if link := cluster.dashboard_link(client):
+            console.print(f"dashboard: {link}")
+        with cluster.performance_report(client, folder / "dask.html"):
+            first = study.model_copy(update={"steps": {"network": study.steps["network"]}})
+            run_study(Run(first, listener, client))
+            _plant(study.store, listener)
+            run = Run(study, listener, client, notice=NOTICE, findings=_sentences)
+            (page,) = run_study(run)
+    facts = _facts({name: open_cube(study.store, name) for name in run.results()})
+    console.print("\nPlanted in the simulated brains, and found again:")
+    for fact, found in facts.items():
+        console.print(f"  {'yes' if found else 'NO '}  {fact}")
+    console.print(f"\n{sum(facts.values())} of {len(facts)} planted facts recovered\nreport: {page}")
+    return all(facts.values())
+
+
+def _draw_images(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for category in CATEGORIES[:SHOWN_CATEGORIES]:
+        for n in range(PER_CATEGORY):
+            pixels = draw(category, SIDE, keyed(SEED, "picture", category, str(n)))
+            Image.fromarray(pixels).save(folder / f"{category}_{n + 1:02d}.png")
+
+
+def _study_file(folder: Path) -> Path:
+    """A study that can also be run by itself: `neurocube run demo/study.yaml`."""
+    twin = network_spec(NETWORK, untrained_seed=SEED).label
+    rsa = {"verb": "rsa", "candidates": [f"activations/{twin}/*"], "method": "spearman"}
+    tree = {
+        "title": "Demo: a network's layers in simulated brains",
+        "about": (
+            "Which layer of a small network resembles each region of two simulated subjects, and when does each "
+            "layer show in their simulated MEG? The network is SqueezeNet with random weights."
+        ),
+        "store": str(folder / "store"),
+        "seed": SEED,
+        "steps": {
+            "network": {
+                "verb": "extract",
+                "network": NETWORK,
+                "untrained": SEED,
+                "folder": str(folder / "images"),
+                "layers": list(LAYERS),
+            },
+            "regions": {**rsa, "reference": "fmri/*", "by": "region"},
+            "time": {**rsa, "reference": "meg/*"},
+            "report": {"verb": "report", "file": "report.html", "results": ["rsa/*"]},
+        },
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def _plant(root: str, listener: Listener) -> None:
+    """Store the simulated subjects, made from the activations that were just extracted."""
+    twin = network_spec(NETWORK, untrained_seed=SEED).label
+    features = {layer: open_cube(root, f"activations/{twin}/{layer}") for layer in LAYERS}
+    keys = {layer: cube.attrs["provenance"]["content_key"] for layer, cube in features.items()}
+    loaded = {layer: cube.load(scheduler="synchronous") for layer, cube in features.items()}
+    listener.step("brains", "simulate")
+    for name, cube in simulate_subjects(loaded, PLANTED, seed=SEED).items():
+        made_from = {"step": "simulate/1", "cube": name, "seed": SEED, "planted": PLANTED, "layers": keys}
+        save(root, name, cube, made_from=made_from)
+        listener.made(name, reused=False)
+
+
+def _facts(results: Mapping[str, xr.DataArray]) -> dict[str, bool]:
+    """Each planted fact in words, and whether the results say so."""
+    facts = {}
+    for region, layer in PLANTED.items():
+        score = results[f"rsa/regions/{region}"]["subject_score"].isel({TIME: 0})
+        best = str(score["layer"].values[int(np.argmax(score.values))])
+        facts[f"region {region} was made from {layer}; {best} resembles it most"] = best == layer
+    peaks = _peaks(results["rsa/time"])
+    for number, (layer, peak) in enumerate(peaks.items()):
+        planted = _planted_peak(results["rsa/time"], number)
+        facts[f"{layer} shows at {planted * 1000:.0f} ms; its score peaks at {peak * 1000:.0f} ms"] = (
+            abs(peak - planted) <= 0.021
+        )
+    ordered = all(early < late for early, late in pairwise(peaks.values()))
+    facts["earlier layers peak before later ones"] = ordered
+    return facts
+
+
+def _peaks(result: xr.DataArray) -> dict[str, float]:
+    """Time (s) at which each layer's score peaks."""
+    score = result["subject_score"].load(scheduler="synchronous")
+    times = score[TIME].values
+    return {
+        str(one["layer"].item()): float(times[int(np.nanargmax(one.values))])
+        for one in score.transpose(CANDIDATE, TIME)
+    }
+
+
+def _planted_peak(result: xr.DataArray, number: int) -> float:
+    times = result[TIME].values
+    return float(times[int(np.argmax(layer_gains(len(LAYERS), times)[number]))])
+
+
+def _sentences(results: Mapping[str, xr.DataArray]) -> list[str]:
+    facts = _facts(results)
+    return [f"{sum(facts.values())} of {len(facts)} planted facts were recovered.", *facts]

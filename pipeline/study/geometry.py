@@ -1,0 +1,160 @@
+"""The `rsa` step: candidates' cubes and measured cubes to RDMs, scores and ceilings, each a stored result."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+
+from pipeline import rsa
+from pipeline.study.schema import RsaStep, StudyError, near
+from stores import align, open_cube
+from stores.dims import CANDIDATE, SUBJECT, UNIT
+from stores.specs import RDM, RDM_CANDIDATES, RDM_STACK
+
+VERSION: Final = 1
+KEPT_BYTES: Final = 256 * 2**20
+"""RDMs of a measured region above this size are streamed, never stored (n x n x time)."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One array to store: its name, the lazy values, and what they are made from."""
+
+    name: str
+    array: xr.DataArray
+    made_from: Mapping[str, Any]
+
+
+def results(
+    root: str, step_name: str, step: RsaStep, candidates: list[str], references: list[str]
+) -> Iterator[Result]:
+    """RDMs of the candidates, then for each region the measured RDMs and the scores; each is lazy."""
+    networks = [open_cube(root, name) for name in candidates]
+    measured = [open_cube(root, name) for name in references]
+    networks, measured = _joined(step, networks, measured)
+    common = {
+        "step": f"rsa/{VERSION}",
+        "metric": step.metric,
+        "join": step.join,
+        "candidates": _keys(candidates, networks),
+    }
+    stack = _candidates(networks, step)
+    yield Result(f"rdm/{step_name}/candidates", stack, common)
+    stored = open_cube(root, f"rdm/{step_name}/candidates")
+    for label, reference in _regions(step, measured):
+        suffix = f"/{label}" if label else ""
+        made = common | {"reference": _keys(references, measured), "region": label, "method": step.method}
+        if step.by and reference.nbytes <= KEPT_BYTES:
+            name = f"rdm/{step_name}{suffix}"
+            yield Result(
+                name, reference, {k: v for k, v in made.items() if k not in ("method", "candidates")}
+            )
+            reference = open_cube(root, name)
+        yield Result(f"rsa/{step_name}{suffix}", _scores(stored, reference, step, step_name, label), made)
+
+
+def _scores(
+    stored: xr.DataArray, reference: xr.DataArray, step: RsaStep, step_name: str, label: str
+) -> xr.DataArray:
+    score = rsa.evaluate(_unstacked(stored), reference, method=step.method)
+    return score.assign_attrs(metric=step.metric, reference=f"{step_name} {label}".strip())
+
+
+def _keys(names: list[str], cubes: list[xr.DataArray]) -> dict[str, str]:
+    return {name: cube.attrs["provenance"]["content_key"] for name, cube in zip(names, cubes, strict=True)}
+
+
+def _joined(
+    step: RsaStep, networks: list[xr.DataArray], measured: list[xr.DataArray]
+) -> tuple[list[xr.DataArray], list[xr.DataArray]]:
+    """Everything over the same stimuli in the same order; RDMs that were measured as such are matched by pair."""
+    cubes = [cube for cube in measured if UNIT in cube.dims]
+    aligned = list(align(*networks, *cubes, how=step.join))
+    rest = iter(aligned[len(networks) :])
+    return aligned[: len(networks)], [next(rest) if UNIT in cube.dims else cube for cube in measured]
+
+
+def _candidates(networks: list[xr.DataArray], step: RsaStep) -> xr.DataArray:
+    rdms = [rsa.rdm(cube, metric=step.metric) for cube in networks]
+    labels = [(str(cube.attrs["network"]), str(cube.attrs["layer"])) for cube in networks]
+    stack = xr.concat(
+        rdms, CANDIDATE, coords="minimal", compat="override", combine_attrs="drop_conflicts", join="exact"
+    )
+    named = stack.assign_coords(
+        {
+            CANDIDATE: np.array(["/".join(pair) for pair in labels], object),
+            "network": (CANDIDATE, np.array([network for network, _ in labels], object)),
+            "layer": (CANDIDATE, np.array([layer for _, layer in labels], object)),
+        }
+    )
+    attrs = {
+        "modality": RDM_CANDIDATES.name,
+        "metric": step.metric,
+        "quantity": "dissimilarity",
+        "units": "a.u.",
+    }
+    return named.drop_attrs().assign_attrs(attrs)
+
+
+def _unstacked(stack: xr.DataArray) -> dict[str, xr.DataArray]:
+    """The candidates' RDMs one by one, by `network/layer`."""
+    return {
+        str(name): stack.isel({CANDIDATE: n})
+        .drop_vars(CANDIDATE)
+        .assign_attrs(
+            modality=RDM.name,
+            network=str(stack["network"].values[n]),
+            layer=str(stack["layer"].values[n]),
+        )
+        for n, name in enumerate(stack[CANDIDATE].values)
+    }
+
+
+def _regions(step: RsaStep, measured: list[xr.DataArray]) -> Iterator[tuple[str, xr.DataArray]]:
+    """(label, stack of measured RDMs over subjects); one without a label where no `by` is asked for."""
+    if not step.by:
+        yield "", _stack([_as_stack(cube, step) for cube in measured])
+        return
+    for label in _labels(step, measured):
+        cubes = [cube.isel({UNIT: np.flatnonzero(cube[step.by].values == label)}) for cube in measured]
+        yield label, _stack([_as_stack(cube, step) for cube in cubes])
+
+
+def _labels(step: RsaStep, measured: list[xr.DataArray]) -> list[str]:
+    """The values of the coordinate `by` that all measured cubes have, in the first one's order."""
+    for cube in measured:
+        if step.by not in cube.coords or cube[step.by].dims != (UNIT,):
+            on_units = [str(name) for name, coord in cube.coords.items() if coord.dims == (UNIT,)]
+            raise StudyError(
+                f"{cube.name} has no coordinate {step.by!r} on its units{near(str(step.by), on_units)}"
+            )
+    every = [str(value) for cube in measured for value in set(cube[step.by].values)]
+    if lonely := sorted(value for value in set(every) if every.count(value) < len(measured)):
+        raise StudyError(f"by: {step.by}: {', '.join(lonely[:5])} is not in every cube of the reference")
+    return list(dict.fromkeys(str(value) for value in measured[0][step.by].values if str(value)))
+
+
+def _as_stack(cube: xr.DataArray, step: RsaStep) -> xr.DataArray:
+    """Measured RDMs over subjects, from a stored stack or from one subject's responses."""
+    if cube.attrs["modality"] == RDM_STACK.name:
+        return cube
+    rdm = cube if cube.attrs["modality"] == RDM.name else rsa.rdm(cube, metric=step.metric)
+    subject = str(cube.attrs.get("subject", cube.name))
+    return rdm.expand_dims({SUBJECT: np.array([subject], object)})
+
+
+def _stack(stacks: list[xr.DataArray]) -> xr.DataArray:
+    plain = [
+        stack.drop_vars([n for n in ("session", "participant") if n in stack.coords]) for stack in stacks
+    ]
+    stack = (
+        plain[0]
+        if len(plain) == 1
+        else xr.concat(
+            plain, SUBJECT, coords="minimal", compat="override", combine_attrs="drop_conflicts", join="exact"
+        )
+    )
+    attrs = {"modality": RDM_STACK.name, "metric": stacks[0].attrs["metric"], "quantity": "dissimilarity"}
+    return stack.drop_attrs().assign_attrs(attrs | {"units": "a.u."})

@@ -1,0 +1,23 @@
+"""Names of cubes as a study gives them: patterns, in the order in which the cubes were planned."""
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from pipeline.study.schema import near
+
+
+def expand(patterns: str | Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names that match `patterns` (`*` and `?` as in a shell), once each; and a fault for each that none matches."""
+    found: dict[str, None] = {}
+    faults = []
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        matching = [name for name in names if fnmatchcase(name, pattern)]
+        found |= dict.fromkeys(matching)
+        if not matching:
+            faults.append(f"no cube is called {pattern!r}{near(pattern, names)}")
+    return list(found), faults
+
+
+def merged(first: Iterable[str], second: Iterable[str]) -> list[str]:
+    """Both, without doubles, `first` leading."""
+    return list(dict.fromkeys([*first, *second]))

@@ -1,0 +1,270 @@
+"""Running a study: everything is checked first, then each step makes what is missing, in order."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import distributed
+import xarray as xr
+
+from pipeline import models, report
+from pipeline.extract import extract
+from pipeline.fill import Progress, fill, lazy_source, shard_blocks
+from pipeline.study import geometry
+from pipeline.study.names import expand, merged
+from pipeline.study.schema import ExtractStep, ImportStep, ReportStep, RsaStep, Study, StudyError
+from stores import StoreError, catalog, open_cube, save, writing
+from stores.dims import STIMULUS
+from stores.errors import InputError
+from stores.place import Place, check_name
+from stores.readers import reader
+from stores.stimuli import Stimuli, read_folder, read_images
+
+IMPORT_VERSION: Final = 1
+BIG_BYTES: Final = 64 * 2**20
+"""Above this size an imported cube is filled shard by shard on the workers."""
+
+
+class Listener(Protocol):
+    """Hears what a run does."""
+
+    def step(self, name: str, verb: str) -> None:
+        """A step begins."""
+
+    def made(self, cube: str, reused: bool) -> None:
+        """A cube or result is complete: just made, or found so."""
+
+    @property
+    def progress(self) -> Progress | None:
+        """Called while a big cube is filled."""
+
+
+class Silent:
+    """Hears nothing."""
+
+    progress: Progress | None = None
+
+    def step(self, name: str, verb: str) -> None:
+        """A step begins."""
+
+    def made(self, cube: str, reused: bool) -> None:
+        """A cube or result is complete."""
+
+
+@dataclass
+class Run:
+    """One run of a study: where, with what client, and the cubes that its steps have planned so far.
+
+    notice : what a reader of the report must not overlook.
+    findings : from the results by name to sentences that lead the report.
+    """
+
+    study: Study
+    listener: Listener
+    client: "distributed.Client | None" = None
+    overwrite: bool = False
+    notice: str = ""
+    findings: Callable[[Mapping[str, xr.DataArray]], Sequence[str]] | None = None
+    planned: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def root(self) -> str:
+        """The store's URL."""
+        return Place.of(self.study.store).url
+
+    def results(self) -> list[str]:
+        """The scores that this run has made."""
+        return [name for name in self.names() if name.startswith("rsa/")]
+
+    def names(self) -> list[str]:
+        """Every cube that there is or will be: the study's own first, in the order of its steps."""
+        own = [name for names in self.planned.values() for name in names]
+        return merged(own, catalog(self.root).index)
+
+
+def check(study: Study) -> dict[str, list[str]]:
+    """The cubes each step will make. Raises StudyError with everything that is wrong, before anything runs."""
+    run = Run(study, Silent())
+    faults: list[str] = []
+    for name, step in study.steps.items():
+        run.planned[name] = []
+        try:
+            check_name(name)
+            run.planned[name] = _plan(run, name, step, faults)
+        except (StoreError, models.ModelError) as fault:
+            faults.append(f"steps.{name}: {fault}")
+    if faults:
+        raise StudyError(f"the study {study.title!r} cannot run:\n  - " + "\n  - ".join(faults))
+    return run.planned
+
+
+def _plan(run: Run, name: str, step: Any, faults: list[str]) -> list[str]:
+    match step:
+        case ImportStep():
+            source = reader(step.reader)
+            if not Path(step.path).exists():
+                raise InputError(
+                    f"path {step.path} does not exist; {source.name} wants {', '.join(source.expects)}"
+                )
+            return [_into(name, step, cube) for cube in source.read(Path(step.path))]
+        case ExtractStep():
+            return _plan_extraction(run, name, step, faults)
+        case RsaStep():
+            found: list[str] = []
+            for patterns in (step.candidates, step.reference):
+                names, missing = expand(patterns, run.names())
+                faults += [f"steps.{name}: {fault}" for fault in missing]
+                found += names
+            return [f"rdm/{name}/candidates", f"rsa/{name}"]
+        case ReportStep():
+            if len(Path(step.file).parts) != 1:
+                faults.append(
+                    f"steps.{name}.file: {step.file!r} is not a file name: reports lie in the store"
+                )
+            _, missing = expand(step.results, run.names())
+            faults += [f"steps.{name}: {fault}" for fault in missing]
+    return []
+
+
+def _plan_extraction(run: Run, name: str, step: ExtractStep, faults: list[str]) -> list[str]:
+    spec = _network(step)
+    if step.folder is not None and not Path(step.folder).is_dir():
+        faults.append(f"steps.{name}.folder: {step.folder} is not a folder")
+    if step.stimuli is not None:
+        _, missing = expand(step.stimuli, run.names())
+        faults += [f"steps.{name}: {fault}" for fault in missing]
+    models.find(models.build(spec), step.layers)
+    return [f"activations/{step.label or spec.label}/{layer}" for layer in step.layers]
+
+
+def run_study(run: Run) -> list[str]:
+    """Do every step, in order; returns the pages written. What is complete already is reused."""
+    run.planned = check(run.study)
+    pages = []
+    for name, step in run.study.steps.items():
+        run.listener.step(name, step.verb)
+        match step:
+            case ImportStep():
+                _import(run, name, step)
+            case ExtractStep():
+                _extract(run, step)
+            case RsaStep():
+                run.planned[name] = list(_rsa(run, name, step))
+            case ReportStep():
+                pages.append(_report(run, step))
+    if not any(isinstance(step, ReportStep) for step in run.study.steps.values()):
+        pages.append(_report(run, ReportStep(verb="report")))
+    return pages
+
+
+def _import(run: Run, name: str, step: ImportStep) -> None:
+    for short, cube in reader(step.reader).read(Path(step.path)).items():
+        made_from = {
+            "step": f"import/{IMPORT_VERSION}",
+            "reader": step.reader,
+            "cube": short,
+            "sources": cube.attrs.get("sources", []),
+        }
+        _store(run, _into(name, step, short), cube, made_from)
+
+
+def _store(run: Run, name: str, cube: xr.DataArray, made_from: dict[str, Any]) -> None:
+    """Fill one cube from lazy values: big ones on the workers, region by region."""
+    big = cube.chunks is not None and cube.nbytes > BIG_BYTES
+    with writing(run.root, name, cube, made_from=made_from, overwrite=run.overwrite) as target:
+        run.listener.made(name, reused=target.complete)
+        fill(
+            {name: target},
+            shard_blocks(target),
+            lazy_source(cube, name),
+            label=f"import-{name.replace('/', '-')}",
+            client=run.client if big else None,
+            progress=run.listener.progress,
+        )
+
+
+def _extract(run: Run, step: ExtractStep) -> None:
+    made = extract(
+        _stimuli(run, step),
+        _network(step),
+        step.layers,
+        run.root,
+        label=step.label,
+        batch_size=step.batch,
+        dtype=step.dtype,
+        client=run.client,
+        progress=run.listener.progress,
+        overwrite=run.overwrite,
+    )
+    for cube in made.cubes.values():
+        run.listener.made(cube, reused=made.tasks == 0)
+
+
+def _rsa(run: Run, name: str, step: RsaStep) -> Iterator[str]:
+    candidates, _ = expand(step.candidates, run.names())
+    references, _ = expand(step.reference, run.names())
+    for result in geometry.results(run.root, name, step, candidates, references):
+        with _counted(run, result.name):
+            save(run.root, result.name, result.array, made_from=result.made_from, overwrite=run.overwrite)
+        yield result.name
+
+
+@contextmanager
+def _counted(run: Run, name: str) -> Iterator[None]:
+    there = (Place.of(run.root) / name).read("complete") is not None and not run.overwrite
+    yield
+    run.listener.made(name, reused=there)
+
+
+def _report(run: Run, step: ReportStep) -> str:
+    wanted, faults = expand(step.results, run.names())
+    if faults:
+        raise StudyError("; ".join(faults))
+    results = {name: open_cube(run.root, name) for name in wanted}
+    place = Place.of(run.root)
+    folder = place.local or Path.cwd()
+    return str(
+        report.write(
+            folder / step.file,
+            title=step.title or run.study.title,
+            text=run.study.about,
+            results=results,
+            notice=run.notice,
+            findings=run.findings(results) if run.findings else (),
+            categories=_categories(run),
+        )
+    )
+
+
+def _categories(run: Run) -> dict[str, str]:
+    """Category of each stimulus, from the first cube of this study that has any."""
+    for name in (cube for cubes in run.planned.values() for cube in cubes):
+        if name in catalog(run.root).index:
+            cube = open_cube(run.root, name)
+            if STIMULUS in cube.dims and "category" in cube.coords:
+                return dict(
+                    zip(map(str, cube[STIMULUS].values), map(str, cube["category"].values), strict=True)
+                )
+    return {}
+
+
+def _network(step: ExtractStep) -> models.NetworkSpec:
+    return models.network_spec(
+        step.network,
+        weights=step.weights,
+        untrained_seed=step.untrained,
+        transform=step.transform or None,
+        precision=step.precision,
+    )
+
+
+def _stimuli(run: Run, step: ExtractStep) -> Stimuli:
+    if step.folder is not None:
+        return read_folder(step.folder, on_error=step.on_error)
+    return read_images(run.root, str(step.stimuli))
+
+
+def _into(name: str, step: ImportStep, cube: str) -> str:
+    return f"{step.into or name}/{cube}"
