@@ -15,6 +15,8 @@ SMALL: Final = 5_000_000
 """Numbers a result may have for its range to be worth reading."""
 WIDE: Final = 100
 """Characters of a line."""
+SHOWN: Final = 5
+"""Entries of a list that are written out."""
 
 
 def words(array: xr.DataArray) -> str:
@@ -92,15 +94,25 @@ def _facts(facts: Mapping[str, Any], indent: str) -> Iterator[str]:
         if isinstance(value, Mapping) and value:
             yield f"{indent}{name}:"
             yield from _facts(value, indent + "  ")
+        elif isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+            yield f"{indent}{name}: {len(value):,}"
+            yield from (_cut(f"{indent}  {_short(one)}") for one in value[:SHOWN])
+            if len(value) > SHOWN:
+                yield f"{indent}  ..."
         else:
-            text = f"{indent}{name}: {_short(value)}"
-            yield text if len(text) <= WIDE else text[: WIDE - 3] + "..."
+            yield _cut(f"{indent}{name}: {_short(value)}")
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDE else line[: WIDE - 3] + "..."
 
 
 def _short(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_short(one)}" for name, one in value.items())
     if isinstance(value, list | tuple):
-        shown = ", ".join(map(str, value[:3]))
-        return f"{len(value):,}: {shown}{', ...' if len(value) > 3 else ''}"
+        shown = ", ".join(map(_short, value[:SHOWN]))
+        return f"{shown}, ... ({len(value):,})" if len(value) > SHOWN else shown
     return " ".join(str(value).split())
 
 
