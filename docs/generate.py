@@ -1,0 +1,54 @@
+"""Write `docs/cubes.md` from the specs, so that the page cannot say anything else (`make docs`)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from stores.specs import MODALITIES, RESULTS, SPECS, Spec
+from stores.validate import COMMON_ATTRS
+
+PAGE = Path(__file__).with_name("cubes.md")
+KINDS = {"f": "floating point", "i": "signed integer", "u": "unsigned integer"}
+HEAD = """# Cubes and results
+
+Every array in a store is one plain `xarray.DataArray` in one Zarr v3 group. What each kind must look like is a
+record in `stores/specs.py`; this page is written from those records (`make docs`), and `stores.validate` checks
+against the same ones, naming every fault at once and reading no values.
+
+All have the attributes {attrs}; every stored one also has `provenance`: its content key,
+what it was made from, and versions. A cube has exactly the dims `stimulus, unit, time, repeat`; `stimulus` and
+`unit` carry unique text ids, `time` is in seconds from stimulus onset (0.0 where there is no time axis), and a
+trial that was not measured is NaN. Regions are one label per unit (`region`) or, where they overlap, masks
+`roi_<name>`. Further coordinates are welcome; those named here are checked.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD.format(attrs=", ".join(f"`{name}`" for name in COMMON_ATTRS))]
+    parts += ["## Cubes\n", *(section(SPECS[name]) for name in MODALITIES)]
+    parts += ["## Results\n", *(section(SPECS[name]) for name in RESULTS)]
+    return "\n".join(parts)
+
+
+def section(spec: Spec) -> str:
+    """One spec as a heading, its sentence and a table."""
+    rows = [
+        ("dims", " x ".join(f"`{dim}`" for dim in spec.dims)),
+        ("numbers", ", ".join(KINDS[kind] for kind in spec.kinds)),
+        ("units", ", ".join(spec.units) or "any"),
+        ("time", "the single value 0.0" if spec.timeless else "seconds, increasing"),
+        ("ids", ", ".join(f"`{dim}`" for dim in spec.index)),
+        ("must have", _coords(spec.coords)),
+        ("may have", _coords(spec.optional)),
+        ("attributes", ", ".join(f"`{name}`" for name in spec.attrs)),
+    ]
+    lines = [f"### {spec.name}\n", f"{spec.doc}\n", "| | |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {text} |" for name, text in rows if text), ""])
+
+
+def _coords(coords: Mapping[str, tuple[str, ...]]) -> str:
+    return ", ".join(f"`{name}` on {' x '.join(dims)}" for name, dims in coords.items())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
