@@ -18,7 +18,13 @@ from pipeline.kernels.comparison import PREPARED, Method, Vectors, compare, rank
 
 
 def noise_ceiling(rdms: npt.NDArray[Any], *, method: Method) -> npt.NDArray[np.float64]:
-    """Lower and upper bound: (2,) from `rdms` (subject, pair). Raises ValueError where NaN pairs differ."""
+    """Lower and upper bound, (..., 2), from `rdms` (..., subject, pair).
+
+    Raises ValueError where subjects do not lack the same pairs.
+    """
+    if rdms.ndim > 2:
+        bounds = [noise_ceiling(stack, method=method) for stack in rdms]
+        return np.stack(bounds) if bounds else np.empty((*rdms.shape[:-2], 2))
     rdms = np.asarray(rdms, dtype=np.float64)
     subjects = len(rdms)
     missing = np.isnan(rdms[0])

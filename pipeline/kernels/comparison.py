@@ -12,9 +12,10 @@ which are left out. rsatoolbox asks that only of the two sets as wholes, which w
 its neighbours. Fewer than two pairs compare to nothing: NaN.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,23 +54,66 @@ PREPARED: Final[Mapping[str, Callable[[Vectors], Vectors]]] = MappingProxyType(
 METHODS: Final = (*PREPARED, "tau-a")
 
 
+class Prepared(NamedTuple):
+    """Vectors made ready for products; what is missing is 0 there, so that it adds nothing.
+
+    vectors : (group, vector, pair).    missing : (group, pair), the same in every vector of a group.
+    shape : sizes of the axes that `group` stands for, then of those that `vector` stands for.
+    """
+
+    vectors: npt.NDArray[np.float64]
+    missing: npt.NDArray[np.bool_]
+    shape: tuple[tuple[int, ...], tuple[int, ...]]
+
+
 def compare(a: npt.NDArray[Any], b: npt.NDArray[Any], *, method: Method) -> npt.NDArray[np.float64]:
     """Score of every vector of `a` (A, pair) with every one of `b` (B, pair): (A, B).
 
     Raises ValueError where the vectors do not lack the same pairs.
     """
-    a, b = _present(a, b)
-    if a.shape[1] < 2:
-        return np.full((len(a), len(b)), np.nan)
-    if method == "tau-a":
-        return np.array([[_tau_a(x, y) for y in b] for x in a])
-    prepare = PREPARED[method]
-    return np.asarray(prepare(a) @ prepare(b).T)
+    return score(prepare(a, method=method), prepare(b, method=method), method=method)
 
 
-def compare_bytes(a: int, b: int, pairs: int) -> int:
-    """Peak bytes of `compare`: both inputs, and of each a double and two copies while it is prepared."""
-    return (a + b) * pairs * 8 * 3 + a * b * 8
+def prepare(rdms: npt.NDArray[Any], *, method: Method, shared: int = 0) -> Prepared:
+    """What of a comparison concerns one side alone.
+
+    rdms : (..., pair); its first `shared` axes are walked together with the other side's.
+    """
+    shape = rdms.shape[:shared], rdms.shape[shared:-1]
+    groups = rdms.reshape(math.prod(shape[0]), math.prod(shape[1]), rdms.shape[-1])
+    vectors, missing = np.zeros(groups.shape), np.zeros((len(groups), groups.shape[2]), bool)
+    for out, gone, group in zip(vectors, missing, groups, strict=True):
+        gone[:] = _missing(group)
+        there = np.asarray(group[:, ~gone] if gone.any() else group, dtype=np.float64)
+        out[:, ~gone] = PREPARED[method](there) if method in PREPARED and there.shape[1] > 1 else there
+    return Prepared(vectors, missing, shape)
+
+
+def score(a: Prepared, b: Prepared, *, method: Method) -> npt.NDArray[np.float64]:
+    """Scores of prepared vectors: (shared axes, axes of a, axes of b).
+
+    Raises ValueError where they do not lack the same pairs.
+    """
+    out = np.full((len(a.vectors), a.vectors.shape[1], b.vectors.shape[1]), np.nan)
+    for result, x, y, gone, other in zip(out, a.vectors, b.vectors, a.missing, b.missing, strict=True):
+        _refuse_unequal(gone, other)
+        if (there := ~gone).sum() < 2:
+            continue
+        if method == "tau-a":
+            result[:] = [[_tau_a(v[there], w[there]) for w in y] for v in x]
+        else:
+            result[:] = x @ y.T
+    return out.reshape(*a.shape[0], *a.shape[1], *b.shape[1])
+
+
+def prepare_bytes(vectors: int, pairs: int, itemsize: int = 8) -> int:
+    """Peak bytes of `prepare`: its input and output, a double, and three copies while ranks are sorted."""
+    return vectors * pairs * (itemsize + 5 * 8) + pairs
+
+
+def score_bytes(a: int, b: int, pairs: int) -> int:
+    """Peak bytes of `score`: both inputs; tau-a sorts a few copies of one pair of vectors."""
+    return (a + b + 8) * pairs * 8 + a * b * 8
 
 
 def ranks(a: Vectors) -> Vectors:
@@ -77,21 +121,21 @@ def ranks(a: Vectors) -> Vectors:
     return np.asarray(rankdata(a, axis=1), dtype=np.float64)
 
 
-def _present(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[Vectors, Vectors]:
-    """Both in double precision, without the pairs that are NaN, which must be the same in every vector."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    missing = [np.isnan(x) for x in (a, b)]
-    if not (missing[0].any() or missing[1].any()):
-        return a, b
-    first = missing[0][0]
-    for gone in (row for side in missing for row in side):
-        if (gone != first).any():
-            raise ValueError(
-                f"RDMs lack different pairs: {int(first.sum())} of {len(first)} are NaN in one, "
-                f"{int(gone.sum())} in another, {int((gone & first).sum())} in both. Leave out the stimuli that "
-                "are incomplete or constant in any of them, then compare."
-            )
-    return a[:, ~first], b[:, ~first]
+def _missing(group: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Pairs that are NaN in the vectors of `group`, in each of them the same."""
+    missing = np.isnan(group)
+    for row in missing[1:]:
+        _refuse_unequal(missing[0], row)
+    return np.asarray(missing[0])
+
+
+def _refuse_unequal(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> None:
+    if (one != other).any():
+        raise ValueError(
+            f"RDMs lack different pairs: {int(one.sum())} of {len(one)} are NaN in one, {int(other.sum())} in "
+            f"another, {int((one & other).sum())} in both. Leave out the stimuli that are incomplete or constant "
+            "in any of them, then compare."
+        )
 
 
 def _tau_a(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:

@@ -1,0 +1,178 @@
+"""The few ways of mapping a kernel over labelled Dask blocks.
+
+Every graph is written out here, task by task, so that three things hold for all verbs: the order of every
+sum is fixed by the graph alone, BLAS runs one thread inside a task, and each layer carries its price
+(`Price`) for the plan.
+"""
+
+import itertools
+import threading
+import uuid
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from typing import Any, Final
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg  # noqa: F401 - its BLAS must be loaded to be held to one thread
+import xarray as xr
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from threadpoolctl import ThreadpoolController
+
+from pipeline.errors import PlanError
+from stores import reblock
+
+TASK_BYTES: Final = 256 * 2**20
+"""What one task may hold at its peak unless the verb is told otherwise: four fit a worker of 2 GB with room
+to spare."""
+TASKS_AT_MOST: Final = 50_000
+FAN_IN: Final = 4
+"""Partial sums that one task adds."""
+PRICE: Final = "neurocube_price"
+"""The annotation that holds a layer's price; plain numbers, since schedulers may see it."""
+
+Key = tuple[Any, ...]
+Kernel = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Price:
+    """peak : bytes that the hungriest task of a layer holds at once.  reads : bytes that the layer reads."""
+
+    peak: int
+    reads: int = 0
+
+
+def blocks(cube: xr.DataArray, sizes: Mapping[str, int]) -> da.Array:
+    """The values of `cube` in Dask blocks of `sizes` (-1: whole); dims not named keep theirs. Computes
+    nothing."""
+    if cube.chunks is None:  # in memory: a name of its own spares reading all of it for a fingerprint
+        cube = cube.chunk(dict(sizes), token=uuid.uuid4().hex)
+    else:
+        cube = reblock(cube, sizes)
+    data: da.Array = cube.data
+    return data
+
+
+def task(kernel: Kernel, **options: Any) -> Kernel:
+    """`kernel` with its options, to run as a task: with one BLAS thread."""
+    return partial(_alone, partial(kernel, **options) if options else kernel)
+
+
+def tree(name: str, parts: Sequence[Key], *, out: Key, merge: Kernel, finish: Kernel) -> dict[Key, Any]:
+    """Tasks that bring `parts` together in a fixed order and leave `finish(last few)` under the key `out`.
+
+    merge, finish : from a list of parts, to a part and to the result.
+    """
+    tasks: dict[Key, Any] = {}
+    level = 0
+    while len(parts) > FAN_IN:
+        merged = []
+        for i, few in enumerate(_few(parts)):
+            key = (f"{name}-merge-{out[0].rpartition('-')[2]}", level, i, *out[1:])
+            tasks[key] = (merge, list(few))
+            merged.append(key)
+        parts, level = merged, level + 1
+    tasks[out] = (finish, list(parts))
+    return tasks
+
+
+def array(
+    name: str,
+    tasks: Mapping[Key, Any],
+    sources: Sequence[da.Array],
+    *,
+    chunks: tuple[tuple[int, ...], ...],
+    price: Price,
+    dtype: npt.DTypeLike = np.float64,
+) -> da.Array:
+    """A lazy array from tasks whose results lie under `(name, *block index)`. Raises PlanError for too
+    many."""
+    if len(tasks) > TASKS_AT_MOST:
+        raise PlanError(
+            f"{name.rpartition('-')[0]} would take {len(tasks):,} tasks; a scheduler bears about "
+            f"{TASKS_AT_MOST:,}. Give each task more memory (`task_bytes`), or ask of fewer times, units or "
+            "stimuli."
+        )
+    layer = MaterializedLayer(dict(tasks), annotations={PRICE: asdict(price)})
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=sources)  # type: ignore[arg-type]
+    return da.Array(graph, name, chunks=chunks, dtype=dtype)  # type: ignore[no-untyped-call]
+
+
+def mapped(
+    label: str,
+    kernel: Kernel,
+    inputs: Sequence[tuple[da.Array, Sequence[Hashable]]],
+    out: Mapping[Hashable, int | None],
+    *,
+    price: Price,
+    dtype: npt.DTypeLike = np.float64,
+) -> da.Array:
+    """One task per block of the result, as `dask.array.blockwise`; dims absent from `out` are one block each.
+
+    inputs : arrays with the names of their dims.  out : the result's dims in order; a size where the dim is
+    new (made whole by every task), None where blocks follow the inputs.
+    """
+    along = {dim: chunk for x, dims in inputs for dim, chunk in zip(dims, x.chunks, strict=True)}
+    chunks = tuple(along[dim] if size is None else (size,) for dim, size in out.items())
+    name = f"{label}-{tokenize(kernel, [x.name for x, _ in inputs], list(out.items()))}"
+    tasks: dict[Key, Any] = {}
+    for index in itertools.product(*(range(len(chunk)) for chunk in chunks)):
+        at = dict(zip(out, index, strict=True))
+        tasks[name, *index] = (kernel, *((x.name, *(at.get(dim, 0) for dim in dims)) for x, dims in inputs))
+    return array(name, tasks, [x for x, _ in inputs], chunks=chunks, price=price, dtype=dtype)
+
+
+def priced(*arrays: da.Array) -> list[Price]:
+    """The prices of all layers of lazy arrays that have one; a layer that several share counts once."""
+    layers = {name: layer for x in arrays for name, layer in getattr(x.dask, "layers", {}).items()}
+    return [
+        Price(**layer.annotations[PRICE]) for layer in layers.values() if PRICE in (layer.annotations or {})
+    ]
+
+
+def read_bytes(*sources: da.Array) -> int:
+    """Bytes that must be read to have `sources`; none for what priced layers make, which count their own."""
+    return int(sum(x.nbytes for x in sources if not priced(x)))
+
+
+def _few(parts: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    return (parts[i : i + FAN_IN] for i in range(0, len(parts), FAN_IN))
+
+
+def _alone(kernel: Kernel, *values: Any) -> Any:
+    with one_blas_thread():
+        return kernel(*values)
+
+
+_lock = threading.Lock()
+_limits: list[Any] = []
+"""One entry per task now running in this process; the first holds what restores BLAS."""
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Inside, BLAS uses one thread: Dask fills the cores, and sums come out the same bit for bit on any of
+    them.
+
+    Double-precision products differ in their last bits between one BLAS thread and two. The setting is the
+    process's own, so it is taken by the first task that runs and given back by the last.
+    """
+    with _lock:
+        _limits.append(_controller().limit(limits=1, user_api="blas") if not _limits else None)
+    try:
+        yield
+    finally:
+        with _lock:
+            if len(_limits) == 1:
+                _limits[0].restore_original_limits()
+            _limits.pop()
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -1,0 +1,78 @@
+"""What a lazy result will cost, known before any of it runs."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import xarray as xr
+from dask.base import is_dask_collection, optimize
+
+from pipeline.blocks import priced
+from pipeline.errors import PlanError
+
+IDLE_BYTES: Final = 250 * 2**20
+"""What a worker holds before it does anything: Python, NumPy, SciPy, pandas, xarray, Dask, Zarr and their
+buffers."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The price of a lazy result: `tasks`, bytes read and written, and the peak bytes of its hungriest
+    task."""
+
+    tasks: int
+    bytes_in: int
+    bytes_out: int
+    peak_bytes: int
+
+    def text(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.tasks:,} tasks; reads {size(self.bytes_in)}, writes {size(self.bytes_out)}; "
+            f"{size(self.peak_bytes)} at most per task"
+        )
+
+    def worker_bytes(self, threads: int = 1) -> int:
+        """Peak bytes of one worker that runs `threads` tasks at a time."""
+        return IDLE_BYTES + threads * self.peak_bytes
+
+    def check(self, limit_bytes: int, *, threads: int = 1) -> "Plan":
+        """Return the plan if a worker of `limit_bytes` can run it with `threads` threads; else raise
+        PlanError."""
+        if self.worker_bytes(threads) > limit_bytes:
+            raise PlanError(
+                f"the largest task needs {size(self.peak_bytes)}; with {threads} at a time and "
+                f"{size(IDLE_BYTES)} for an idle worker that is {size(self.worker_bytes(threads))}, and a worker "
+                f"has {size(limit_bytes)}. Give workers more memory or fewer threads, or build the result with "
+                f"`task_bytes={max(0, limit_bytes - IDLE_BYTES) // threads}`."
+            )
+        return self
+
+
+def plan(lazy: xr.DataArray) -> Plan:
+    """The price of computing `lazy`; computes nothing. Zero tasks where it is computed already."""
+    names = [name for name, coord in lazy.coords.items() if coord.chunks is not None]
+    arrays = [lazy.data, *(lazy.coords[name].data for name in names)]
+    arrays = [x for x in arrays if is_dask_collection(x)]
+    if not arrays:
+        return Plan(0, 0, lazy.nbytes, 0)
+    (optimised,) = optimize(lazy)  # type: ignore[no-untyped-call]
+    prices = priced(*arrays)
+    block = max(math.prod(max(sizes, default=0) for sizes in x.chunks) * x.dtype.itemsize for x in arrays)
+    return Plan(
+        tasks=len(dict(optimised.__dask_graph__())),
+        bytes_in=sum(price.reads for price in prices),
+        bytes_out=sum(x.nbytes for x in arrays),
+        peak_bytes=max(block, *(price.peak for price in prices)) if prices else block,
+    )
+
+
+def size(count: float) -> str:
+    """Bytes for people: `610 MB`, `1.9 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 999.5:
+            return (
+                f"{count:.0f} {unit}" if unit in ("B", "kB", "MB") or count >= 99.5 else f"{count:.1f} {unit}"
+            )
+        count /= 1000
+    return f"{count:.1f} TB"

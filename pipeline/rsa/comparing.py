@@ -1,0 +1,138 @@
+"""Scores of RDMs against each other: labels and laziness over `kernels.comparison`."""
+
+import math
+from collections.abc import Hashable, Iterator, Sequence
+
+import dask.array as da
+import xarray as xr
+
+from pipeline import blocks
+from pipeline.errors import PlanError
+from pipeline.kernels import comparison as kernels
+from pipeline.plan import size
+from pipeline.rsa.pairing import on_pairs_of, require_pairs
+from pipeline.rsa.words import choose
+from stores.dims import PAIR, TIME
+
+NAMES = ("the first RDM", "the second RDM")
+
+
+def compare(
+    a: xr.DataArray,
+    b: xr.DataArray,
+    *,
+    method: kernels.Method = "corr",
+    task_bytes: int = blocks.TASK_BYTES,
+) -> xr.DataArray:
+    """Score of every RDM of `a` with every one of `b`, lazily: all their dims but `pair`.
+
+    a, b : dims `pair` and any others. A dim of both, such as `time`, is walked together and must have the
+    same values; a single time on one side stands for every time of the other. Dims of one side alone are
+    combined with all of the other's: (candidate, time, pair) and (subject, time, pair) give (candidate,
+    time, subject). method : "corr", "spearman", "cosine", "rho-a" or "tau-a", rsatoolbox's definitions
+    (`kernels.comparison`).
+
+    Pairs are matched by the names of their stimuli, in any order. Pairs that are NaN must be so everywhere
+    and are left out; computing raises ValueError where they are not. Raises ValueError for an unknown
+    method, other pairs or other values of a shared dim, SchemaError for what is no RDM, PlanError where a
+    task is too big.
+    """
+    choose("method", method, kernels.METHODS)
+    require_pairs(a, NAMES[0])
+    require_pairs(b, NAMES[1])
+    b = on_pairs_of(b, a, named=NAMES)
+    a, b = _one_time_for_all(a, b)
+    shared = [dim for dim in a.dims if dim in b.dims and dim != PAIR]
+    for dim in shared:
+        _require_same(a, b, dim)
+    own = [[dim for dim in x.dims if dim not in (*shared, PAIR)] for x in (a, b)]
+    sides = [_prepared(x, sizes, shared, method) for x, sizes in _cut((a, b), shared, own, task_bytes)]
+    data = _scored(sides, shared, own, method)
+    coords = {n: c for x in (b, a) for n, c in x.coords.items() if PAIR not in c.dims}
+    attrs = {"method": method, "quantity": "similarity", "units": "a.u."}
+    dims = [*shared, *own[0], *own[1]]
+    scores = xr.DataArray(data, coords=coords, dims=dims, attrs=attrs, name=f"compare-{method}")
+    return scores.transpose(*(dim for dim in a.dims if dim != PAIR), *own[1])
+
+
+def _one_time_for_all(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Both, where a single time of one stands for every time of the other: without that single one."""
+    if TIME in a.dims and TIME in b.dims:
+        if b.sizes[TIME] == 1:
+            return a, b.isel({TIME: 0}, drop=True)
+        if a.sizes[TIME] == 1:
+            return a.isel({TIME: 0}, drop=True), b
+    return a, b
+
+
+def _require_same(a: xr.DataArray, b: xr.DataArray, dim: Hashable) -> None:
+    labels = [list(x.indexes[dim]) if dim in x.indexes else list(range(x.sizes[dim])) for x in (a, b)]
+    if labels[0] == labels[1]:
+        return
+    counts = " and ".join(f"{len(own)} beginning {own[:3]}" for own in labels)
+    raise ValueError(
+        f"both RDMs have {dim!r}, with different values: {counts}. Select the same ones to compare one with one, "
+        "or rename the dim of one side to compare all with all."
+    )
+
+
+def _cut(
+    sides: Sequence[xr.DataArray],
+    shared: Sequence[Hashable],
+    own: Sequence[Sequence[Hashable]],
+    task_bytes: int,
+) -> Iterator[tuple[xr.DataArray, dict[Hashable, int]]]:
+    """Each side with the sizes of its blocks: as many whole vectors as a task may hold; shared dims are cut
+    alike."""
+    rooms, cuts = [], []
+    for x, dims in zip(sides, own, strict=True):
+        one = kernels.prepare_bytes(1, x.sizes[PAIR], x.dtype.itemsize)
+        if one > task_bytes:
+            raise PlanError(
+                f"RDMs of {x.sizes[PAIR]:,} pairs need {size(one)} each to be compared, and a task may hold "
+                f"{size(task_bytes)}. Raise `task_bytes`, or compare fewer stimuli."
+            )
+        room, cut = task_bytes // one, {}
+        for dim in dims:
+            cut[dim] = max(1, min(x.sizes[dim], room))
+            room //= cut[dim]
+        rooms.append(room)
+        cuts.append(cut)
+    room, common = min(rooms), {}
+    for dim in shared:
+        common[dim] = max(1, min(sides[0].sizes[dim], room))
+        room //= common[dim]
+    return ((x, {**common, **cut}) for x, cut in zip(sides, cuts, strict=True))
+
+
+def _prepared(
+    x: xr.DataArray, sizes: dict[Hashable, int], shared: Sequence[Hashable], method: kernels.Method
+) -> da.Array:
+    """Blocks of vectors made ready for products: what they hold is `kernels.Prepared`."""
+    dims = [*shared, *(dim for dim in x.dims if dim not in (*shared, PAIR)), PAIR]
+    values = blocks.blocks(x.transpose(*dims), {str(dim): n for dim, n in sizes.items()} | {PAIR: -1})
+    peak = kernels.prepare_bytes(math.prod(sizes.values()), x.sizes[PAIR], x.dtype.itemsize)
+    return blocks.mapped(
+        f"compare-{method}-prepare",
+        blocks.task(kernels.prepare, method=method, shared=len(shared)),
+        [(values, dims)],
+        dict.fromkeys(dims),
+        price=blocks.Price(peak, blocks.read_bytes(values)),
+    )
+
+
+def _scored(
+    sides: Sequence[da.Array],
+    shared: Sequence[Hashable],
+    own: Sequence[Sequence[Hashable]],
+    method: kernels.Method,
+) -> da.Array:
+    """Scores of every block of one side with every block of the other that has the same shared values."""
+    a, b = (math.prod(max(sizes, default=0) for sizes in x.chunks[:-1]) for x in sides)
+    return blocks.mapped(
+        f"compare-{method}",
+        blocks.task(kernels.score, method=method),
+        [(x, [*shared, *dims, PAIR]) for x, dims in zip(sides, own, strict=True)],
+        dict.fromkeys([*shared, *own[0], *own[1]]),
+        price=blocks.Price(kernels.score_bytes(a, b, sides[0].shape[-1])),
+    )

@@ -1,0 +1,99 @@
+"""How the work of an RDM is cut: tiles of pairs, blocks of time, stripes of units, from what a task may
+hold."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from pipeline.blocks import FAN_IN
+from pipeline.errors import PlanError
+from pipeline.kernels.rdm import Rows, merge_bytes, moments_bytes, pairs
+from pipeline.plan import size
+from stores.dims import REPEAT, STIMULUS, TIME, UNIT
+
+WORK_AT_LEAST: Final = 4e9
+"""Multiplications worth a task of their own, about a tenth of a second of one core."""
+SHARES: Final = 8
+"""Into how many tasks a cube is cut that would fit fewer, so that cores share it. Never asks how many there
+are."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """times, units : sizes of a block.  rows : the tiles, which together are all rows of the matrix."""
+
+    times: int
+    units: int
+    rows: tuple[Rows, ...]
+    peak: int
+
+
+def layout(cube: xr.DataArray, task_bytes: int) -> Layout:
+    """Blocks of `cube` with which no task of its RDM holds more than `task_bytes`.
+
+    Raises PlanError where one unit at one time, of all stimuli and repeats, is too much already.
+    """
+    sizes = cube.sizes
+    stimuli, units, times = sizes[STIMULUS], sizes[UNIT], sizes[TIME]
+    room = task_bytes // (8 * (FAN_IN + 2))  # pairs of one tile and time block
+    rows = tuple(_tiles(stimuli, max(1, room)))
+    work = stimuli**2 * units * times / 2
+    shares = int(min(SHARES, max(1.0, work // WORK_AT_LEAST)))
+    block = min(max(1, room // max(1, max(pairs(stimuli, tile) for tile in rows))), max(1, times // shares))
+    block = _fitting(block, times, cube.chunksizes.get(TIME))
+    stripe = _units(cube, block, rows, task_bytes)
+    if stripe < 1 < block:
+        block, stripe = 1, _units(cube, 1, rows, task_bytes)
+    if stripe < 1:
+        need = max(moments_bytes(stimuli, 1, 1, sizes[REPEAT], cube.dtype, tile) for tile in rows)
+        raise PlanError(
+            f"an RDM of {stimuli:,} stimuli with {sizes[REPEAT]:,} repeats needs {size(need)} for one unit at "
+            f"one time, and a task may hold {size(task_bytes)}. Raise `task_bytes`, or average repeats first."
+        )
+    stripes = -(-shares // (-(-times // block) * len(rows)))
+    stripe = _fitting(min(stripe, -(-units // stripes)), units, cube.chunksizes.get(UNIT))
+    return Layout(block, stripe, rows, _peak(cube, block, stripe, rows))
+
+
+def _tiles(stimuli: int, room: int) -> Iterator[Rows]:
+    """Runs of rows of about equally many pairs, at most `room` each where one row is not more."""
+    edges = np.concatenate([[0], np.cumsum(np.arange(stimuli - 1, -1, -1))])  # pairs before each row
+    tiles = max(1, -(-int(edges[-1]) // room))
+    while True:
+        cuts = np.searchsorted(edges, np.linspace(0, edges[-1], tiles + 1)[1:-1], side="right") - 1
+        bounds = np.unique([0, *cuts.tolist(), stimuli])
+        if tiles >= stimuli or np.diff(edges[bounds]).max(initial=0) <= room:
+            yield from ((int(a), int(b)) for a, b in itertools.pairwise(bounds))
+            return
+        tiles += 1
+
+
+def _units(cube: xr.DataArray, times: int, rows: tuple[Rows, ...], task_bytes: int) -> int:
+    """How many units a stripe of `times` time points may have."""
+    sizes = cube.sizes
+
+    def need(units: int) -> int:
+        return max(
+            moments_bytes(sizes[STIMULUS], units, times, sizes[REPEAT], cube.dtype, tile) for tile in rows
+        )
+
+    return int((task_bytes - need(0)) // max(1, need(1) - need(0)))
+
+
+def _fitting(wanted: int, whole: int, stored: tuple[int, ...] | None) -> int:
+    """At most `wanted`: whole stored blocks where one fits, else equal parts."""
+    wanted = max(1, min(wanted, whole))
+    if stored and stored[0] <= wanted < whole:
+        return wanted // stored[0] * stored[0]
+    return -(-whole // -(-whole // wanted))
+
+
+def _peak(cube: xr.DataArray, times: int, units: int, rows: tuple[Rows, ...]) -> int:
+    sizes, few = cube.sizes, min(FAN_IN, -(-cube.sizes[UNIT] // max(1, units)))
+    made = [moments_bytes(sizes[STIMULUS], units, times, sizes[REPEAT], cube.dtype, tile) for tile in rows]
+    merged = [merge_bytes(sizes[STIMULUS], times, few, tile) for tile in rows] if few > 1 else [0]
+    return max(*made, *merged, 0)

@@ -1,0 +1,103 @@
+"""RDMs of a cube: one per time point, lazily, in tiles of pairs, blocks of time and stripes of units."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+from dask.base import tokenize
+
+from pipeline import blocks
+from pipeline.kernels import rdm as kernels
+from pipeline.rsa.layout import layout
+from pipeline.rsa.words import choose
+from stores.dims import CUBE, PAIR, REPEAT, STIMULUS, STIMULUS_A, STIMULUS_B, TIME, UNIT
+from stores.errors import SchemaError
+
+
+def rdm(
+    cube: xr.DataArray, *, metric: kernels.Metric = "correlation", task_bytes: int = blocks.TASK_BYTES
+) -> xr.DataArray:
+    """Dissimilarity of every pair of stimuli at every time point: a lazy (time, pair) array, spec `rdm`.
+
+    metric : "correlation" (1 - Pearson r), "euclidean" (squared, over the number of units) or "cosine" (1 -
+    cosine), rsatoolbox's definitions. Repeats are averaged first, without NaN. A stimulus with a NaN left in
+    any unit, or without a direction (constant; all zero), has NaN distances.
+    task_bytes : what one task may hold; the cube is read in blocks that fit.
+
+    Pairs are in `numpy.triu_indices(k=1)` order of the cube's own stimuli (rsatoolbox sorts them), named by
+    `stimulus_a` and `stimulus_b`. Float32 values are multiplied in single precision where rounding costs
+    least, all else in double: distances are right to about 1e-7 of their size. Raises ValueError for an
+    unknown metric, SchemaError for what is no cube, PlanError where not even the smallest task fits.
+    """
+    choose("metric", metric, kernels.METRICS)
+    _require_cube(cube)
+    plan = layout(cube, task_bytes)
+    values = blocks.blocks(cube, {STIMULUS: -1, UNIT: plan.units, TIME: plan.times, REPEAT: -1})
+    label = f"rdm-{metric}"
+    name = f"{label}-{tokenize(values.name, metric, plan)}"
+    tasks: dict[blocks.Key, Any] = {}
+    for t in range(len(values.chunks[2])):
+        for k, rows in enumerate(plan.rows):
+            tasks |= _tile(name, values, t, k, {"metric": metric, "rows": rows})
+    price = blocks.Price(peak=plan.peak, reads=blocks.read_bytes(values) * len(plan.rows))
+    chunks = (values.chunks[2], tuple(kernels.pairs(cube.sizes[STIMULUS], rows) for rows in plan.rows))
+    data = blocks.array(name, tasks, [values], chunks=chunks, price=price)
+    return _labelled(cube, data, metric)
+
+
+def _tile(name: str, values: da.Array, t: int, k: int, options: dict[str, Any]) -> dict[blocks.Key, Any]:
+    """Tasks of one tile at one block of times: whole at once, or a stripe of units at a time and their
+    sum."""
+    source = [(values.name, 0, u, t, 0) for u in range(len(values.chunks[1]))]
+    if len(source) == 1:
+        return {(name, t, k): (blocks.task(kernels.rdm, **options), source[0])}
+    label, _, token = name.rpartition("-")
+    moments = blocks.task(kernels.moments, **options)
+    parts: dict[blocks.Key, Any] = {
+        (f"{label}-stripe-{token}", u, t, k): (moments, key) for u, key in enumerate(source)
+    }
+    return parts | blocks.tree(
+        label,
+        list(parts),
+        out=(name, t, k),
+        merge=blocks.task(kernels.merge, rows=options["rows"]),
+        finish=blocks.task(kernels.merged_rdm, **options),
+    )
+
+
+def _require_cube(cube: xr.DataArray) -> None:
+    if cube.dims != CUBE:
+        raise SchemaError(f"an RDM is made from a cube with dims {CUBE}; this array has {cube.dims}")
+    if cube.dtype.kind not in "fiub":
+        raise SchemaError(f"an RDM is made from real numbers; this cube holds {cube.dtype}")
+    if STIMULUS not in cube.coords:
+        raise SchemaError(
+            "the cube has no stimulus ids, by which RDMs are compared; give it a `stimulus` coordinate"
+        )
+    if (empty := [dim for dim in (UNIT, REPEAT) if cube.sizes[dim] == 0]) or cube.sizes[STIMULUS] < 2:
+        what = f"no {' and no '.join(empty)}" if empty else f"{cube.sizes[STIMULUS]} stimuli"
+        raise SchemaError(f"the cube has {what}; an RDM needs two stimuli, a unit and a repeat at least")
+
+
+def _labelled(cube: xr.DataArray, data: da.Array, metric: str) -> xr.DataArray:
+    a, b = pair_ids(cube.indexes[STIMULUS])
+    time = cube.coords[TIME] if TIME in cube.coords else (TIME, np.zeros(cube.sizes[TIME]))
+    kept = {name: cube.attrs[name] for name in _ORIGINS if name in cube.attrs}
+    attrs = {"modality": "rdm", "metric": metric, "quantity": "dissimilarity", "units": "a.u."} | kept
+    if "modality" in cube.attrs:
+        attrs["measured"] = cube.attrs["modality"]
+    coords = {TIME: time, STIMULUS_A: (PAIR, a), STIMULUS_B: (PAIR, b)}
+    return xr.DataArray(data, dims=(TIME, PAIR), coords=coords, attrs=attrs, name=f"rdm-{metric}")
+
+
+_ORIGINS = ("network", "layer", "dataset", "subject", "region")
+
+
+def pair_ids(ids: pd.Index | Iterable[str]) -> tuple[Any, Any]:
+    """First and second stimulus of every pair, in `numpy.triu_indices(k=1)` order."""
+    names = np.asarray(ids, dtype=object)
+    counts = np.arange(len(names))[::-1]
+    return np.repeat(names, counts), np.concatenate([names[i:] for i in range(1, len(names) + 1)])
