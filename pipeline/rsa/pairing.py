@@ -31,14 +31,15 @@ def on_pairs_of(other: xr.DataArray, rdms: xr.DataArray, *, named: tuple[str, st
     ours, theirs = _sides(rdms), _sides(other)
     if all(np.array_equal(x, y) for x, y in zip(ours, theirs, strict=True)):
         return other
-    keys = pd.Index(np.unique(np.concatenate([*ours, *theirs])))
+    keys = pd.Index(pd.unique(np.concatenate([*ours, *theirs])))
     where, there = (_numbers(keys, sides) for sides in (ours, theirs))
     for name, numbers in zip(named, (where, there), strict=True):
         if numbers.has_duplicates:
             raise ValueError(f"{name} holds {int(numbers.duplicated().sum()):,} pairs of stimuli twice")
-    if len(where) != len(there) or not (place := there.get_indexer(where) >= 0).all() or not place.size:
+    place = there.get_indexer(where)
+    if len(where) != len(there) or (place < 0).any():
         raise ValueError(_difference(keys, where, there, named))
-    return other.isel({PAIR: there.get_indexer(where)})
+    return other.isel({PAIR: place})
 
 
 def _sides(rdms: xr.DataArray) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
@@ -53,9 +54,9 @@ def _numbers(keys: pd.Index, sides: tuple[npt.NDArray[np.object_], npt.NDArray[n
 
 def _difference(keys: pd.Index, ours: pd.Index, theirs: pd.Index, named: tuple[str, str]) -> str:
     found = []
-    stimuli = [np.unique(np.concatenate(np.divmod(x.to_numpy(), len(keys)))) for x in (ours, theirs)]
+    stimuli = [pd.Index(np.concatenate(np.divmod(x.to_numpy(), len(keys)))) for x in (ours, theirs)]
     for name, own, other in ((named[0], *stimuli), (named[1], *stimuli[::-1])):
-        if len(alone := np.setdiff1d(own, other)):
+        if len(alone := own.unique().difference(other)):
             examples = ", ".join(repr(keys[i]) for i in alone[:EXAMPLES])
             found.append(f"{len(alone)} stimuli only in {name}, such as {examples}")
     for name, own, other in ((named[0], ours, theirs), (named[1], theirs, ours)):
@@ -66,6 +67,5 @@ def _difference(keys: pd.Index, ours: pd.Index, theirs: pd.Index, named: tuple[s
         f"{named[0]} and {named[1]} hold different pairs of stimuli ({len(ours):,} and {len(theirs):,}, "
         f"{len(ours.intersection(theirs)):,} in common): "
         + "; ".join(found)
-        + ". Join the cubes by stimulus "
-        "id first (`stores.align`), then make their RDMs."
+        + ". Join the cubes by stimulus id first (`stores.align`), then make their RDMs."
     )
