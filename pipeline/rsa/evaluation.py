@@ -46,11 +46,9 @@ def evaluate(
     each = _stacked([compare(rdm, reference, **options) for rdm in ready.values()])
     ceiling = noise_ceiling(reference, **options)
     subjects = reference.sizes[SUBJECT]
-    sem = (
-        each.std(SUBJECT, ddof=1, skipna=False) / np.sqrt(subjects)
-        if subjects > 1
-        else xr.full_like(score, np.nan)
-    )
+    sem = xr.full_like(score, np.nan)
+    if subjects > 1:
+        sem = each.std(SUBJECT, ddof=1, skipna=False) / np.sqrt(subjects)
     labels = np.array([_labels(name, rdm) for name, rdm in candidates.items()], dtype=object)
     result = xr.DataArray(
         score.data,
