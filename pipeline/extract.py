@@ -42,9 +42,9 @@ def extract(
     root: Any,
     *,
     label: str | None = None,
-    batch_size: int = 32,
+    batch_size: int = 16,
     dtype: Dtype = "float32",
-    decode_threads: int | None = None,
+    threads: int | None = None,
     client: "distributed.Client | None" = None,
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -52,7 +52,7 @@ def extract(
     """Make the activation cubes of `layers`, as far as they are not there yet, and complete them.
 
     layers : exact names, as `pipeline.models.layers` lists them.  label : the network's name in the cubes.
-    decode_threads : per task; as many as torch computes with where not given.
+    threads : of one task; as many as torch is set to where not given (one, on a worker of Dask).
     client : tasks run on its workers, on those with the resource `GPU` where any has it; else here.
     Raises ModelError (unknown layer, weights), KeyMismatchError, LockedError, InputError.
     """
@@ -84,9 +84,7 @@ def extract(
             for name, info in cubes.items()
         }
         taps = {name: info.name for name, info in cubes.items()}
-        source = ActivationSource(
-            stimuli, network, built.fingerprint, taps, batch_size, dtype, decode_threads
-        )
+        source = ActivationSource(stimuli, network, built.fingerprint, taps, batch_size, dtype, threads)
         tasks = fill(
             targets,
             blocks(targets),

@@ -5,7 +5,8 @@ it: what a stimulus is given depends neither on how blocks are cut nor on how ma
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,7 +36,7 @@ class ActivationSource:
     taps: Mapping[str, str]
     batch_size: int
     dtype: Dtype
-    decode_threads: int | None = None
+    threads: int | None = None
 
     def __call__(self, block: Block) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield (cube name, (stimulus, unit, 1, 1)) for every cube of the block."""
@@ -51,42 +52,54 @@ class ActivationSource:
             yield name, values.pop(self.taps[name])[:, :, None, None]
 
     def values(self, network: Network, span: slice, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-        """(stimulus, unit) of each layer for the stimuli of `span`."""
+        """(stimulus, unit) of each layer for the stimuli of `span`.
+
+        On the CPU every thread takes whole batches, from file to values. A GPU takes the batches one by one,
+        while threads decode the next.
+        """
         shapes = {info.name: info.shape for info in find(network, names)}
-        count = span.stop - span.start
-        out = {name: np.empty((count, math.prod(shapes[name])), self.dtype) for name in names}
-        done = 0
-        for pixels, rows in self._batches(network, span):
+        out = {
+            name: np.empty((span.stop - span.start, math.prod(shapes[name])), self.dtype) for name in names
+        }
+        starts = range(span.start, span.stop, self.batch_size)
+
+        def answer(start: int, pictures: Iterable[npt.NDArray[np.uint8]]) -> None:
+            pixels = torch.zeros(self.batch_size, *network.transform.stored_shape, dtype=torch.uint8)
+            for row, picture in enumerate(pictures):
+                pixels.numpy()[row] = picture
             found = activations(network, network.transform.values(pixels.to(network.device)), names)
+            rows = slice(start - span.start, min(start + self.batch_size, span.stop) - span.start)
             for name in names:
-                _store(out[name][done : done + rows], found[name], name)
-            done += rows
+                _store(out[name][rows], found.pop(name), name)
+
+        with ThreadPoolExecutor(self.threads or torch.get_num_threads()) as pool:
+            if network.device.type == "cpu":
+                list(pool.map(lambda start: answer(start, self._prepared(network, start, span.stop)), starts))
+            else:
+                for start, futures in zip(starts, self._ahead(network, starts, span.stop, pool), strict=True):
+                    answer(start, (future.result() for future in futures))
         return out
 
-    def _batches(self, network: Network, span: slice) -> Iterator[tuple[torch.Tensor, int]]:
-        """(batch, h, w, channels) uint8, and how many of it are real; the next one decodes meanwhile."""
-        starts = range(span.start, span.stop, self.batch_size)
-        with ThreadPoolExecutor(self.decode_threads or torch.get_num_threads()) as pool:
+    def _pictures(self, start: int, stop: int) -> Sequence[Picture]:
+        return self.stimuli.pictures(start, min(start + self.batch_size, stop))
 
-            def begin(start: int) -> "list[Future[npt.NDArray[np.uint8]]]":
-                pictures = self.stimuli.pictures(start, min(start + self.batch_size, span.stop))
-                return [pool.submit(_prepared, network.transform, picture) for picture in pictures]
+    def _prepared(self, network: Network, start: int, stop: int) -> Iterator[npt.NDArray[np.uint8]]:
+        return (_prepare(network.transform, picture) for picture in self._pictures(start, stop))
 
-            ahead = begin(starts[0])
-            for start in starts:
-                present, ahead = ahead, begin(start + self.batch_size) if start != starts[-1] else []
-                pixels = torch.zeros(
-                    self.batch_size,
-                    *network.transform.size,
-                    network.transform.stored_channels,
-                    dtype=torch.uint8,
-                )
-                for row, future in enumerate(present):
-                    pixels.numpy()[row] = future.result()
-                yield pixels, len(present)
+    def _ahead(
+        self, network: Network, starts: Sequence[int], stop: int, pool: ThreadPoolExecutor
+    ) -> Iterator[Sequence["Future[npt.NDArray[np.uint8]]"]]:
+        """The pictures of one batch after the other, decoding already; one batch ahead of the one given."""
+        ahead: deque[Sequence[Future[npt.NDArray[np.uint8]]]] = deque()
+        for start in starts:
+            pictures = self._pictures(start, stop)
+            ahead.append([pool.submit(_prepare, network.transform, picture) for picture in pictures])
+            if len(ahead) > 1:
+                yield ahead.popleft()
+        yield from ahead
 
 
-def _prepared(transform: Transform, picture: Picture) -> npt.NDArray[np.uint8]:
+def _prepare(transform: Transform, picture: Picture) -> npt.NDArray[np.uint8]:
     return transform.pixels(picture())
 
 

@@ -199,6 +199,7 @@ def from_processor(config: Mapping[str, Any]) -> Transform:
         divide=round(divide, 6),
         mean=tuple(config["image_mean"]) if normal else (),
         std=tuple(config["image_std"]) if normal else (),
+        half="down",
     )
 
 

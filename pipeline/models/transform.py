@@ -27,6 +27,7 @@ class Transform:
     resize : an int sets the shorter side (the other follows, rounded down); (height, width) sets both;
              None leaves the image as it is.      crop : (height, width) of the centre, or one int for both.
     mean, std : one per channel, in the order of `colour`; empty means 0 and 1.
+    half : where a centre crop would begin at half a pixel: the "even" one (torchvision) or "down" (transformers).
 
     Steps and roundings are torchvision's, in float32: the numbers are equal to its own, bit for bit.
     Raises ModelError where the fields do not fit each other.
@@ -39,6 +40,7 @@ class Transform:
     divide: float = 255.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    half: str = "even"
 
     def __post_init__(self) -> None:
         for name in ("resize", "crop", "mean", "std"):
@@ -48,6 +50,8 @@ class Transform:
             raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
         if self.colour not in COLOURS:
             raise unknown("colour order", self.colour, COLOURS)
+        if self.half not in ("even", "down"):
+            raise unknown("rounding of half pixels", self.half, ("even", "down"))
         if faults := self._faults():
             raise ModelError("the transform cannot be applied: " + "; ".join(faults))
 
@@ -78,14 +82,14 @@ class Transform:
         return COLOURS[self.colour]
 
     @property
-    def stored_channels(self) -> int:
-        """Channels of `pixels`: grey is kept once, however often the network takes it."""
-        return 1 if self.colour.startswith("L") else 3
-
-    @property
     def size(self) -> tuple[int, int]:
         """(height, width) of every image after the transform."""
         return _pair(self.crop or self.resize or 0)  # `_faults` refuses a transform with neither
+
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of `pixels`; grey is one channel, however often the network takes it."""
+        return (*self.size, 1 if self.colour.startswith("L") else 3)
 
     @classmethod
     def of(cls, given: Mapping[str, Any], base: "Transform | None" = None) -> "Transform":
@@ -106,7 +110,7 @@ class Transform:
         }
 
     def pixels(self, image: np.ndarray) -> np.ndarray:
-        """The geometric half: (h, w, 3) uint8 -> (height, width, stored channels) uint8."""
+        """The geometric half: (h, w, 3) uint8 -> `stored_shape` uint8."""
         mode = "L" if self.colour.startswith("L") else "RGB"
         picture = Image.fromarray(image)
         if picture.mode != mode:
@@ -115,7 +119,7 @@ class Transform:
             picture = picture.resize(size, INTERPOLATIONS[self.interpolation])
         values = np.asarray(picture)
         if self.crop is not None:
-            values = _centre(values, self.size)
+            values = _centre(values, self.size, self.half)
         values = values[:, :, None] if values.ndim == 2 else values
         return values[:, :, ::-1] if self.colour == "BGR" else values
 
@@ -153,13 +157,14 @@ def _pair(size: Size) -> tuple[int, int]:
     return size if isinstance(size, tuple) else (size, size)
 
 
-def _centre(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The centre of (h, w, ...) with torchvision's rounding of half pixels."""
+def _centre(values: np.ndarray, size: tuple[int, int], half: str) -> np.ndarray:
+    """The centre of (h, w, ...)."""
     height, width = values.shape[:2]
     if height < size[0] or width < size[1]:
         raise ModelError(
             f"an image of {height} x {width} pixels is smaller than the centre crop {size[0]} x {size[1]}; "
             "give the transform a `resize`"
         )
-    top, left = round((height - size[0]) / 2.0), round((width - size[1]) / 2.0)
+    begin = round if half == "even" else int
+    top, left = begin((height - size[0]) / 2.0), begin((width - size[1]) / 2.0)
     return values[top : top + size[0], left : left + size[1]]
