@@ -14,12 +14,14 @@ import dask
 import psutil
 import pytest
 import torch  # noqa: F401  (imported here so that its start-up is not counted into the cluster's)
+from distributed import Security
 
 from pipeline import cluster
-from pipeline.cluster.config import ClusterConfig, ClusterError, Existing, Local
+from pipeline.cluster.config import ClusterConfig, ClusterError, Existing, Local, Tls
 from tests import cluster_tasks as tasks
 
 ROOT = Path(__file__).parent.parent
+ROLES = ("client", "scheduler", "worker")
 TWO_KINDS = ClusterConfig(
     dask={"distributed": {"worker": {"memory": {"target": 0.55}}, "comm": {"timeouts": {"connect": "17s"}}}},
     profiles={
@@ -44,6 +46,17 @@ def children():
     """Every process below this one, but the interpreter's resource tracker, which lives as long as we do."""
     below = psutil.Process().children(recursive=True)
     return [process for process in below if "resource_tracker" not in " ".join(process.cmdline())]
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """A self-signed certificate for every role, in files."""
+    temporary = Security.temporary()
+    files = {}
+    for name in ("tls_ca_file", *(f"tls_{who}_{what}" for who in ROLES for what in ("cert", "key"))):
+        files[name] = str(tmp_path / f"{name}.pem")
+        Path(files[name]).write_text(getattr(temporary, name))
+    return Tls(**files)
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +151,21 @@ def test_performance_report__unwritable_path_is_said_and_fails_nothing(client, t
     assert "no Dask performance report at" in caplog.text
 
 
+def test_performance_report__dying_scheduler_is_said_and_fails_nothing(tmp_path, caplog):
+    path = tmp_path / "p.html"
+    soon = {"distributed": {"comm": {"timeouts": {"connect": "2s"}}}}
+    with (
+        caplog.at_level(logging.WARNING),
+        cluster.start(one_worker(dask=soon)) as mine,
+        cluster.performance_report(mine, path),
+    ):
+        done = mine.submit(sum, [1, 2]).result()
+        mine.cluster.sync(mine.cluster.scheduler.close)
+    assert done == 3
+    assert "no Dask performance report at" in caplog.text
+    assert not path.exists()
+
+
 def test_start__leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setitem(dask.config.config, "temporary-directory", None)
@@ -156,6 +184,24 @@ def test_start__local_directory_of_the_file_is_used(tmp_path):
     with cluster.start(one_worker(local_directory=str(folder))) as client:
         (worker,) = client.scheduler_info(n_workers=-1)["workers"].values()
         assert worker["local_directory"].startswith(str(folder))
+
+
+def test_start__tls_refuses_whoever_has_no_certificate(certificates):
+    config = one_worker(security=certificates)
+    with cluster.start(config) as mine:
+        address = mine.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        assert mine.submit(sum, [1, 2]).result() == 3
+        assert all(worker.startswith("tls://") for worker in mine.scheduler_info(n_workers=-1)["workers"])
+        there = Existing(address=address, security=certificates)
+        with cluster.start(ClusterConfig(profiles={"existing": there}), "existing") as second:
+            assert second.submit(sum, [3, 4]).result() == 7
+        plain = Existing(address=address.replace("tls://", "tcp://"), timeout=2.0)
+        with (
+            pytest.raises(ClusterError, match="no Dask scheduler answers"),
+            cluster.start(ClusterConfig(profiles={"existing": plain}), "existing"),
+        ):
+            pass
 
 
 def test_dashboard__busy_port_falls_back_to_another():
@@ -217,6 +263,8 @@ def run_script(tmp_path, text):
 
 LOCAL = "Local(n_workers=1, memory_limit='1 GB', dashboard_address='127.0.0.1:0')"
 SCRIPT = f"""
+from distributed import Security
+
 from pipeline import cluster
 from pipeline.cluster.config import Local
 def main():

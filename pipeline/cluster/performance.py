@@ -43,6 +43,8 @@ async def _record(client: Any) -> int:
 
 
 async def _page(client: Any, begun: float, count: int) -> str:
+    if client.status != "running":
+        raise CommClosedError("the scheduler is gone")
     scheduler = client.scheduler
     return str(await scheduler.performance_report(start=begun, last_count=count, code="", mode="inline"))
 

@@ -1,5 +1,6 @@
 """A cube or a result in words, for a terminal."""
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ def words(array: xr.DataArray) -> str:
     lines = [*_head(array), "", *_axes(array)]
     if array.attrs.get("modality") in RESULTS and 0 < array.size <= SMALL:
         lines += ["", _range(array)]
-    for title, facts in (("attributes", _attributes(array)), ("made from", terms.provenance(array))):
+    for title, facts in (("attributes", _attributes(array)), ("how it was made", terms.provenance(array))):
         if facts:
             lines += ["", f"{title}:", *_facts(facts, "  ")]
     return "\n".join(lines)
@@ -38,7 +39,7 @@ def _head(array: xr.DataArray) -> Iterator[str]:
     sizes = " x ".join(f"{size:,} {dim}" for dim, size in array.sizes.items())
     yield f"{array.name or 'array'}: {modality}, {sizes}"
     if modality in SPECS:
-        yield SPECS[modality].doc
+        yield from textwrap.wrap(SPECS[modality].doc, WIDE)
     quantity, units = array.attrs.get("quantity", "value"), array.attrs.get("units", "no units")
     yield f"{quantity} in {units}, {array.dtype}, {_bytes(array.nbytes)} in memory"
 
@@ -51,7 +52,8 @@ def _axes(array: xr.DataArray) -> Iterator[str]:
                 yield f"  {name}: {_values(coord.values)}"
     for name, coord in array.coords.items():
         if len(coord.dims) != 1:
-            yield f"{name} {'x'.join(map(str, coord.dims)) or 'for all'}: {_values(coord.values.ravel())}"
+            where = " x ".join(map(str, coord.dims)) or "all"
+            yield f"{name} (per {where}): {_values(coord.values.ravel())}"
 
 
 def _ids(array: xr.DataArray, dim: str) -> str:
@@ -68,7 +70,10 @@ def _ids(array: xr.DataArray, dim: str) -> str:
 def _values(values: np.ndarray[Any, Any]) -> str:
     if values.dtype.kind in "fiu":
         known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-        return f"{known.min():g} to {known.max():g}" if len(known) else "not known"
+        if not len(known):
+            return "not known"
+        low, high = f"{known.min():g}", f"{known.max():g}"
+        return low if low == high else f"{low} to {high}"
     counts = pd.Series(values).value_counts(sort=False)
     if len(counts) > 8:
         return f"{len(counts):,} different, such as {counts.index[0]}"
