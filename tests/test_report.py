@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 from pipeline import report
-from pipeline.report.rdms import ordering, square
+from pipeline.report.rdms import cell, ordering, square, thinned
 from pipeline.report.tables import stimulus_ids
 from stores.dims import CANDIDATE, PAIR, STIMULUS_A, STIMULUS_B, SUBJECT, TIME
 from tests import report_results as made
@@ -247,6 +247,19 @@ def test_square__inverts_triu_order():
     full = full + full.T
     np.fill_diagonal(full, np.nan)
     np.testing.assert_array_equal(square(full[np.triu_indices(5, 1)]), full)
+
+
+def test_thinned__means_blocks_of_what_is_defined():
+    full = np.array([[np.nan, 2, 4], [2, np.nan, 6], [4, 6, np.nan]])
+    np.testing.assert_array_equal(thinned(full, 2), [[2, 5], [5, np.nan]])
+    np.testing.assert_array_equal(thinned(full, 1), full)
+    assert [cell(n) for n in (1, 600, 601, 1854)] == [1, 1, 2, 4]
+
+
+def test_write__many_stimuli_stay_a_small_page(tmp_path):
+    path = report.write(tmp_path / "page.html", title="t", results=[made.rdm(700)])
+    assert path.stat().st_size < 2_000_000
+    assert "averaged over 2 by 2 neighbours" in path.read_text(encoding="utf-8")
 
 
 def test_ordering__groups_categories_in_order_of_appearance():

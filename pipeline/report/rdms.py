@@ -16,6 +16,8 @@ from pipeline.report.style import FAINT, GREY, INCH, SEQUENCE, svg
 from pipeline.report.tables import stimulus_ids
 from stores.dims import PAIR, SUBJECT, TIME
 
+CELLS = 600
+"""Most cells of a square each way: more do not fit a screen, and make a page of tens of megabytes."""
 MOST = 8
 """Panels of one figure: of more subjects or times, this many, evenly spread."""
 
@@ -41,13 +43,35 @@ def rdm_images(rdms: xr.DataArray, categories: Mapping[str, str]) -> Markup:
     return svg(figure)
 
 
+def cell(n: int) -> int:
+    """How many stimuli, each way, one cell of a drawn square holds: 1 up to 600 stimuli."""
+    return max(1, math.ceil(n / CELLS))
+
+
+def thinned(full: np.ndarray, k: int) -> np.ndarray:
+    """(n, n) -> (ceil(n / k), ceil(n / k)): means of k x k blocks over what is defined in them, else NaN."""
+    if k == 1:
+        return full
+    pad = -len(full) % k
+    blocks = np.pad(full, (0, pad), constant_values=np.nan).reshape(-1, k, (len(full) + pad) // k, k)
+    known = np.isfinite(blocks)
+    count = known.sum((1, 3))
+    return np.where(count, np.where(known, blocks, 0).sum((1, 3)) / np.maximum(count, 1), np.nan)
+
+
 def _draw(grid: np.ndarray, squares: list[np.ndarray]) -> AxesImage:
+    n = len(squares[0])
+    squares = [thinned(one, cell(n)) for one in squares]
     values = np.concatenate([one.ravel() for one in squares])
     low, high = np.nanpercentile(values, [1, 99]) if np.isfinite(values).any() else (0.0, 1.0)
     colours = mpl.colormaps[SEQUENCE].with_extremes(bad=FAINT)
+    end = len(squares[0]) * cell(n) - 0.5
     image: AxesImage
     for axes, one in zip(grid.ravel(), squares, strict=False):
-        image = axes.imshow(one, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+        image = axes.imshow(
+            one, cmap=colours, vmin=low, vmax=high, interpolation="nearest", extent=(-0.5, end, end, -0.5)
+        )
+        axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5))
     for axes in grid.ravel()[len(squares) :]:
         axes.set_visible(False)
     return image

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from pipeline.report import terms
 from pipeline.report.curves import layer_curves, shown_score, time_curves
-from pipeline.report.rdms import MOST, rdm_images
+from pipeline.report.rdms import MOST, cell, rdm_images
 from pipeline.report.tables import stimulus_ids, table
 from stores.dims import PAIR, STIMULUS_A, STIMULUS_B, SUBJECT, TIME
 from stores.specs import CEILING, RDM, RDM_STACK, RSA
@@ -131,6 +131,8 @@ def _rdm(name: str, result: xr.DataArray, categories: Mapping[str, str]) -> Sect
         f"{terms.number(values.min())} to {terms.number(values.max())}" if len(values) else "none defined"
     )
     panels = result.sizes[SUBJECT] + 1 if SUBJECT in result.dims else times
+    k = cell(len(ids))
+    means = f", averaged over {k} by {k} neighbours" if k > 1 else ""
     fewer = " Of all panels, an even spread is shown." if panels > MOST else ""
     order = f" Stimuli are sorted into {terms.count(known, 'category', 'categories')}." if known else ""
     return Section(
@@ -138,8 +140,8 @@ def _rdm(name: str, result: xr.DataArray, categories: Mapping[str, str]) -> Sect
         "Representational dissimilarity",
         rdm_images(result, categories) if result.sizes[PAIR] else None,
         f"Matrix of dissimilarities between {shape}{subjects}{when}; {limits}.",
-        f"{shape}{subjects}{when}. Each cell is the dissimilarity of two stimuli, {terms.metric(result)}; values "
-        f"are {limits}, and colours end at the 1st and 99th percentile.{order}{fewer}",
+        f"{shape}{subjects}{when}. Each cell is the dissimilarity of two stimuli{means}, "
+        f"{terms.metric(result)}; values are {limits}, and colours end at the 1st and 99th percentile.{order}{fewer}",
         wide=panels > 1,
     )
 
