@@ -151,6 +151,7 @@ def test_performance_report__unwritable_path_is_said_and_fails_nothing(client, t
     assert "no Dask performance report at" in caplog.text
 
 
+@pytest.mark.slow
 def test_performance_report__dying_scheduler_is_said_and_fails_nothing(tmp_path, caplog):
     path = tmp_path / "p.html"
     soon = {"distributed": {"comm": {"timeouts": {"connect": "2s"}}}}
@@ -251,7 +252,7 @@ def test_existing__nobody_there_is_an_error_within_seconds():
 def run_script(tmp_path, text):
     script = tmp_path / "script.py"
     script.write_text(text)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     return subprocess.Popen(
         [sys.executable, "-W", "error", str(script)],
         env=environment,
