@@ -141,7 +141,8 @@ def _rdm(name: str, result: xr.DataArray, categories: Mapping[str, str]) -> Sect
         rdm_images(result, categories) if result.sizes[PAIR] else None,
         f"Matrix of dissimilarities between {shape}{subjects}{when}; {limits}.",
         f"{shape}{subjects}{when}. Each cell is the dissimilarity of two stimuli{means}, "
-        f"{terms.metric(result)}; values are {limits}, and colours end at the 1st and 99th percentile.{order}{fewer}",
+        f"{terms.metric(result)}; values are {limits}, and colours end at the 1st and 99th "
+        f"percentile.{order}{fewer}",
         wide=panels > 1,
     )
 
