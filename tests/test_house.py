@@ -146,4 +146,4 @@ def test_constraints__pin_all_that_make_setup_asks_for():
 
 
 def test_makefile__installs_the_pinned_torch():
-    assert f"install --quiet torch{pins()['torch'].specifier}\n" in (ROOT / "Makefile").read_text()
+    assert f"$(INSTALL) torch{pins()['torch'].specifier}\n" in (ROOT / "Makefile").read_text()
