@@ -30,4 +30,4 @@ if __name__ == "__main__":
         sys.exit(2)
     from pipeline.cli import main
 
-    sys.exit(main())
+    main()
