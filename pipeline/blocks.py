@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from typing import Any, Final
 
@@ -51,10 +51,10 @@ def blocks(cube: xr.DataArray, sizes: Mapping[str, int]) -> da.Array:
     """The values of `cube` in Dask blocks of `sizes` (-1: whole); dims not named keep theirs. Computes
     nothing."""
     if cube.chunks is None:  # in memory: a name of its own spares reading all of it for a fingerprint
-        cube = cube.chunk(dict(sizes), token=uuid.uuid4().hex)
-    else:
-        cube = reblock(cube, sizes)
-    data: da.Array = cube.data
+        bare = cube.variable.chunk(dict(sizes), name=f"in-memory-{uuid.uuid4().hex}")
+    else:  # without coordinates, which would be cut as well, at a cost
+        bare = reblock(cube.drop_vars(list(cube.coords)), sizes).variable
+    data: da.Array = bare.data
     return data
 
 
@@ -149,30 +149,46 @@ def _alone(kernel: Kernel, *values: Any) -> Any:
         return kernel(*values)
 
 
-_lock = threading.Lock()
-_limits: list[Any] = []
-"""One entry per task now running in this process; the first holds what restores BLAS."""
-
-
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Inside, BLAS uses one thread: Dask fills the cores, and sums come out the same bit for bit on any of
-    them.
+    """Inside, BLAS uses one thread: Dask fills the cores, and sums come out the same bit for bit on any of them.
 
     Double-precision products differ in their last bits between one BLAS thread and two. The setting is the
     process's own, so it is taken by the first task that runs and given back by the last.
     """
-    with _lock:
-        _limits.append(_controller().limit(limits=1, user_api="blas") if not _limits else None)
+    with _held.lock:
+        if not _held.tasks:
+            _held.before = [(library, library.get_num_threads()) for library in _blas()]
+            _set_threads([(library, 1) for library, _ in _held.before])
+        _held.tasks += 1
     try:
         yield
     finally:
-        with _lock:
-            if len(_limits) == 1:
-                _limits[0].restore_original_limits()
-            _limits.pop()
+        with _held.lock:
+            _held.tasks -= 1
+            if not _held.tasks:
+                _set_threads(_held.before)
+
+
+@dataclass
+class _Held:
+    """How many tasks of this process hold BLAS to one thread, and what it had before the first."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    tasks: int = 0
+    before: list[tuple[Any, int]] = field(default_factory=list)
+
+
+_held = _Held()
 
 
 @cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
+def _blas() -> list[Any]:
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _set_threads(threads: Sequence[tuple[Any, int]]) -> None:
+    for library, count in threads:
+        # threadpoolctl obeys one Python thread of a process and ignores all others without a word; tasks run
+        # in any thread, and the count above is what keeps them from fighting.
+        getattr(library, "_real_set_num_threads", library.set_num_threads)(count)

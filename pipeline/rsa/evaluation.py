@@ -38,7 +38,9 @@ def evaluate(
     """
     if not candidates:
         raise ValueError("there is no candidate to evaluate; give at least one RDM by name")
-    reference = validate(reference, RDM_STACK).chunk()  # lazy, and prepared once for all candidates
+    validate(reference, RDM_STACK)
+    if reference.chunks is None:  # lazy from here on, so that it is prepared once for all candidates
+        reference = reference.copy(deep=False, data=blocks.blocks(reference, {}))
     options: dict[str, Any] = {"method": method, "task_bytes": task_bytes}
     mean = reference.mean(SUBJECT, skipna=False)
     ready = {name: _candidate(name, rdm, reference) for name, rdm in candidates.items()}

@@ -89,8 +89,10 @@ def _labelled(cube: xr.DataArray, data: da.Array, metric: str) -> xr.DataArray:
     attrs = {"modality": "rdm", "metric": metric, "quantity": "dissimilarity", "units": "a.u."} | kept
     if "modality" in cube.attrs:
         attrs["measured"] = cube.attrs["modality"]
-    coords = {TIME: time, STIMULUS_A: (PAIR, a), STIMULUS_B: (PAIR, b)}
-    return xr.DataArray(data, dims=(TIME, PAIR), coords=coords, attrs=attrs, name=f"rdm-{metric}")
+    rdms = xr.DataArray(data, dims=(TIME, PAIR), coords={TIME: time}, attrs=attrs, name=f"rdm-{metric}")
+    # Millions of names: the usual way in would copy and inspect each of them.
+    names = {name: xr.Variable(PAIR, ids, fastpath=True) for name, ids in ((STIMULUS_A, a), (STIMULUS_B, b))}
+    return rdms.assign_coords(xr.Coordinates(names, indexes={}))
 
 
 _ORIGINS = ("network", "layer", "dataset", "subject", "region")
