@@ -120,10 +120,10 @@ def block_size(layers: Sequence[LayerInfo], stimuli: int, batch_size: int, dtype
     return min(batch_size * stimulus_block(held, BATCHES_AT_MOST), stimuli)
 
 
-def task_bytes(layers: Sequence[LayerInfo], block: int, batch_size: int, dtype: str) -> int:
-    """Bytes one task holds for its values: the block in `dtype`, and one batch of it in float32."""
+def task_bytes(layers: Sequence[LayerInfo], block: int, batch_size: int, dtype: str, threads: int = 1) -> int:
+    """Bytes one task holds for its values: the block in `dtype`, and in float32 one batch per thread."""
     values = sum(math.prod(info.shape) for info in layers)
-    return values * (block * np.dtype(dtype).itemsize + batch_size * 4)
+    return values * (block * np.dtype(dtype).itemsize + threads * batch_size * 4)
 
 
 def blocks(targets: Mapping[str, Target]) -> list[Block]:
