@@ -180,7 +180,11 @@ def merge(parts: Sequence[Moments], *, rows: Rows | None = None) -> Moments:
     """
     first, stop = rows or (0, parts[0].squares.shape[1])
     units = sum(part.units for part in parts)
-    means = np.sum([(part.units / units) * part.means for part in parts], axis=0)
+    # From the first one's means on, so that parts with equal means have exactly these: a constant pattern
+    # stays one.
+    means = parts[0].means + np.sum(
+        [(part.units / units) * (part.means - parts[0].means) for part in parts], axis=0
+    )
     products = parts[0].products.copy()
     for part in parts[1:]:
         products += part.products
@@ -241,7 +245,7 @@ def _patterns(trials: npt.NDArray[Any], y: Floats, distance: Distance) -> Patter
     whole, base = np.isfinite(norm), float(shift @ shift)
     norm = np.where(whole, norm, 0.0)
     square = np.where(whole, np.square(norm) * (square + 2 * dot + base), np.nan)
-    return Patterns(y, norm, mean, dot, base, square)
+    return Patterns(y, norm, np.where(whole, mean, 0.0), dot, base, square)
 
 
 def _read(trials: npt.NDArray[Any], origin: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""Times against peers, in one process."""

@@ -1,0 +1,129 @@
+"""Comparators and ceilings: rsatoolbox's numbers, and what is undefined says so."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from pipeline.kernels.ceiling import noise_ceiling
+from pipeline.kernels.comparison import METHODS, compare, prepare, score
+from tests.rsa_cubes import REFERENCE
+from tests.shared import shared
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return np.load(shared(REFERENCE))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_compare__equals_rsatoolbox(vectors, method):
+    found = compare(vectors["rdm_models"], vectors["rdm_subjects"], method=method)
+    np.testing.assert_allclose(found, vectors[f"compare_{method}"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_noise_ceiling__equals_rsatoolbox(vectors, method):
+    found = noise_ceiling(vectors["rdm_subjects"], method=method)
+    np.testing.assert_allclose(found, vectors[f"nc_{method}"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_compare__with_ties_equals_its_definition(method):
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 4, (2, 60)).astype(float), rng.integers(0, 4, (3, 60)).astype(float)
+    found = compare(a, b, method=method)
+    for i, x in enumerate(a):
+        for j, y in enumerate(b):
+            assert found[i, j] == pytest.approx(by_definition(x, y, method), abs=1e-12)
+
+
+def by_definition(x, y, method):
+    n = len(x)
+    if method == "cosine":
+        return x @ y / np.sqrt((x @ x) * (y @ y))
+    if method == "corr":
+        return np.corrcoef(x, y)[0, 1]
+    if method == "spearman":
+        return spearmanr(x, y).statistic
+    first, second = np.triu_indices(n, k=1)
+    signs = np.sign(x[first] - x[second]) * np.sign(y[first] - y[second])
+    if method == "tau-a":
+        return signs.sum() / len(first)
+    r, s = ((v[:, None] > v).sum(1) + ((v[:, None] == v).sum(1) + 1) / 2 for v in (x, y))
+    return 12 * ((r - r.mean()) @ (s - s.mean())) / (n**3 - n)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_compare__vector_without_direction_scores_zero(method, value):
+    other = np.random.default_rng(1).random((1, 30))
+    found = compare(np.full((1, 30), value), other, method=method)[0, 0]
+    if method == "cosine" and value:
+        assert found > 0
+    else:
+        assert found == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_compare__leaves_out_pairs_that_none_has(method):
+    rng = np.random.default_rng(2)
+    a, b = rng.random((2, 40)), rng.random((3, 40))
+    gone = rng.random(40) < 0.2
+    want = compare(a[:, ~gone], b[:, ~gone], method=method)
+    a[:, gone] = b[:, gone] = np.nan
+    np.testing.assert_allclose(compare(a, b, method=method), want, atol=1e-14)
+    want_ceiling = noise_ceiling(b[:, ~gone], method=method)
+    np.testing.assert_allclose(noise_ceiling(b, method=method), want_ceiling, atol=1e-14)
+
+
+@pytest.mark.parametrize("side", ["a", "b", "within"])
+def test_compare__refuses_pairs_that_only_some_lack(side):
+    a, b = np.random.default_rng(3).random((2, 2, 10))
+    {"a": a[:, :2], "b": b[:, :3], "within": a[:1, :2]}[side][:] = np.nan
+    with pytest.raises(ValueError, match=r"RDMs lack different pairs: .* of 10 are NaN"):
+        compare(a, b, method="corr")
+    with pytest.raises(ValueError, match="RDMs lack different pairs"):
+        noise_ceiling(np.concatenate([a, b]), method="corr")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_compare__of_nothing_is_nan(method):
+    assert np.isnan(compare(np.full((1, 6), np.nan), np.full((1, 6), np.nan), method=method)).all()
+    assert np.isnan(compare(np.ones((1, 1)), np.ones((2, 1)), method=method)).all()
+    assert np.isnan(noise_ceiling(np.full((3, 6), np.nan), method=method)).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_compare__changes_no_input(method):
+    a = np.random.default_rng(4).random((3, 20))
+    a[:, 3] = np.nan
+    before = a.copy()
+    compare(a, a, method=method)
+    noise_ceiling(a, method=method)
+    np.testing.assert_array_equal(a, before)
+
+
+def test_score__walks_shared_axes_together():
+    rng = np.random.default_rng(5)
+    a, b = rng.random((4, 2, 20)), rng.random((4, 3, 5, 20))
+    sides = [prepare(x, method="corr", shared=1) for x in (a, b)]
+    found = score(*sides, method="corr")
+    assert found.shape == (4, 2, 3, 5)
+    for t in range(4):
+        np.testing.assert_allclose(
+            found[t].reshape(2, 15), compare(a[t], b[t].reshape(15, 20), method="corr")
+        )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_noise_ceiling__one_subject_has_no_lower_bound(method):
+    lower, upper = noise_ceiling(np.random.default_rng(6).random((1, 20)), method=method)
+    assert np.isnan(lower)
+    assert upper == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_noise_ceiling__lower_is_below_upper(method):
+    rdms = np.random.default_rng(7).random((5, 60)) + np.linspace(0, 2, 60)
+    lower, upper = noise_ceiling(rdms, method=method)
+    assert 0 < lower < upper <= 1
