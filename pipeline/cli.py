@@ -5,23 +5,20 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline import cluster, models, report
-from pipeline.cluster import ClusterError
-from pipeline.models import ModelError
-from pipeline.study import Run, StudyError, check, read_study, run_study
-from pipeline.study.plan import plan_lines
+# torch, distributed and matplotlib take seconds to import: each command brings what it needs by itself.
 from stores import StoreError, catalog, open_cube, verify
 from stores.place import Place
 
-MISTAKES = (StoreError, ModelError, ClusterError, StudyError)
-"""Errors whose text is all a user needs; anything else is a fault of the program."""
+if TYPE_CHECKING:
+    from pipeline.cluster import ClusterConfig
+    from pipeline.study import Run
 
 app = typer.Typer(
     name="neurocube",
@@ -63,6 +60,10 @@ def run(
     ] = False,
 ) -> None:
     """Do what is missing of a study, in order; the same command again resumes after any kill."""
+    from pipeline import cluster
+    from pipeline.study import Run, check, read_study
+    from pipeline.study.plan import plan_lines
+
     asked = read_study(study, settings or ())
     config = cluster.read(cluster_file)
     planned = check(asked)
@@ -76,8 +77,11 @@ def run(
         console.print(f"report: {page}")
 
 
-def execute(job: Run, config: cluster.ClusterConfig, profile: str | None, name: str) -> list[str]:
+def execute(job: "Run", config: "ClusterConfig", profile: str | None, name: str) -> list[str]:
     """Run a study on its cluster, keeping Dask's performance report beside the results."""
+    from pipeline import cluster
+    from pipeline.study import run_study
+
     beside = (Place.of(job.study.store).local or Path.cwd()) / f"{name}-dask.html"
     with cluster.start(config, profile) as client:
         if link := cluster.dashboard_link(client):
@@ -97,6 +101,7 @@ def demo(
     profile: Annotated[str | None, typer.Option(help="A profile of the cluster file.")] = None,
 ) -> None:
     """Simulate two subjects with planted facts, analyse them from images to report, and say what was found."""
+    from pipeline import cluster
     from pipeline.demo import run_demo
 
     sys.exit(0 if run_demo(folder, cluster.read(cluster_file), profile, console, _Terminal()) else 1)
@@ -125,6 +130,8 @@ def layers(
     weights: Annotated[str | None, typer.Option(help="A weights file, or 'pretrained'.")] = None,
 ) -> None:
     """List the layers of a network that can be tapped, in order of execution."""
+    from pipeline import models
+
     # Names and shapes do not depend on weights: without a file, an untrained twin answers.
     network = models.load(name, weights=weights, untrained_seed=None if weights else 0)
     table = Table(box=None, pad_edge=False)
@@ -145,6 +152,8 @@ def show(
     csv: Annotated[bool, typer.Option("--csv", help="Print a result as a tidy table.")] = False,
 ) -> None:
     """Say in words what a cube or result is, or print a result as a table."""
+    from pipeline import report
+
     array = open_cube(root, name)
     if not csv:
         console.print(report.words(array), markup=False)
@@ -152,7 +161,7 @@ def show(
     try:
         table = report.table(array)
     except ValueError as fault:
-        raise StudyError(f"{name}: {fault}") from fault
+        raise StoreError(f"{name}: {fault}") from fault
     sys.stdout.write(table.to_csv(index=False))
 
 
@@ -227,13 +236,23 @@ def _bar() -> Progress:
     )
 
 
+def _mistakes() -> tuple[type[Exception], ...]:
+    """Errors whose text is all a user needs; anything else is a fault of the program."""
+    from pipeline.cluster import ClusterError
+    from pipeline.errors import VerbError
+    from pipeline.models import ModelError
+    from pipeline.study import StudyError
+
+    return StoreError, ModelError, ClusterError, StudyError, VerbError
+
+
 @contextlib.contextmanager
 def told(debug: bool) -> Iterator[None]:
     """Turn a user's mistake into one paragraph and exit code 2."""
     try:
         yield
-    except MISTAKES as mistake:
-        if debug:
+    except Exception as mistake:
+        if debug or not isinstance(mistake, _mistakes()):
             raise
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"neurocube: {mistake}", markup=False)
         sys.exit(2)

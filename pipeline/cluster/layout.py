@@ -100,6 +100,10 @@ def environment(profile: Local) -> dict[str, str]:
     blas = str(profile.blas_threads)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     return dict.fromkeys(names, blas) | {
+        # Dask trims the heap at every free of 64 KB, so that each block is paged in anew: reading a cube then
+        # takes twice the time. Blocks are kept up to these sizes instead.
+        "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+        "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
         "ZARR_ASYNC__CONCURRENCY": str(ZARR_CONCURRENCY),
         "ZARR_THREADING__MAX_WORKERS": str(ZARR_CONCURRENCY),
         # An all-NaN chunk that is not stored would look like one that was never computed.

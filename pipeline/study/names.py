@@ -7,7 +7,7 @@ from pipeline.study.schema import near
 
 
 def expand(patterns: str | Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names that match `patterns` (`*` and `?` as in a shell), once each; and a fault for each that none matches."""
+    """Names that match `patterns` (`*` and `?` as in a shell), once each; a fault for each that none matches."""
     found: dict[str, None] = {}
     faults = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline import models
 from pipeline.extract import block_size, task_bytes
-from pipeline.plan import plan, size_in_words
+from pipeline.plan import plan, size
 from pipeline.study.geometry import results
 from pipeline.study.names import expand, merged
 from pipeline.study.schema import ExtractStep, ImportStep, ReportStep, RsaStep, Study
@@ -29,7 +29,7 @@ def plan_lines(study: Study, planned: Mapping[str, list[str]]) -> Iterator[str]:
                 yield f"{head}; nothing to do"
             case ImportStep():
                 sizes = [cube.nbytes for cube in reader(step.reader).read(Path(step.path)).values()]
-                yield f"{head}; writes {size_in_words(sum(sizes))} before compression"
+                yield f"{head}; writes {size(sum(sizes))} before compression"
             case ExtractStep():
                 yield f"{head}; {_extraction(study, planned, step)}"
             case RsaStep():
@@ -48,8 +48,8 @@ def _extraction(study: Study, planned: Mapping[str, list[str]], step: ExtractSte
     per_stimulus = sum(math.prod(layer.shape) for layer in layers) * int(step.dtype[5:]) // 8
     peak = task_bytes(layers, block, step.batch, step.dtype)
     return (
-        f"{count} stimuli in {math.ceil(count / block)} tasks; writes {size_in_words(count * per_stimulus)} "
-        f"before compression; {size_in_words(peak)} of values at most per task"
+        f"{count} stimuli in {math.ceil(count / block)} tasks; writes {size(count * per_stimulus)} "
+        f"before compression; {size(peak)} of values at most per task"
     )
 
 

@@ -1,7 +1,6 @@
 """Running a study: everything is checked first, then each step makes what is missing, in order."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -21,6 +20,7 @@ from stores.errors import InputError
 from stores.place import Place, check_name
 from stores.readers import reader
 from stores.stimuli import Stimuli, read_folder, read_images
+from stores.write import COMPLETE
 
 IMPORT_VERSION: Final = 1
 BIG_BYTES: Final = 64 * 2**20
@@ -206,16 +206,13 @@ def _rsa(run: Run, name: str, step: RsaStep) -> Iterator[str]:
     candidates, _ = expand(step.candidates, run.names())
     references, _ = expand(step.reference, run.names())
     for result in geometry.results(run.root, name, step, candidates, references):
-        with _counted(run, result.name):
-            save(run.root, result.name, result.array, made_from=result.made_from, overwrite=run.overwrite)
+        there = not run.overwrite and (Place.of(run.root) / result.name).read(COMPLETE) is not None
+        lazy_coords = any(coord.chunks for coord in result.array.coords.values())
+        # Scores share their inputs with the ceilings beside them: one computation for all.
+        array = result.array.compute() if lazy_coords and not there else result.array
+        save(run.root, result.name, array, made_from=result.made_from, overwrite=run.overwrite)
+        run.listener.made(result.name, reused=there)
         yield result.name
-
-
-@contextmanager
-def _counted(run: Run, name: str) -> Iterator[None]:
-    there = (Place.of(run.root) / name).read("complete") is not None and not run.overwrite
-    yield
-    run.listener.made(name, reused=there)
 
 
 def _report(run: Run, step: ReportStep) -> str:
