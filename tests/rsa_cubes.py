@@ -37,10 +37,6 @@ def patterns(seed: int, shape: tuple[int, int, int, int], *, missing: float = 0.
 def stack(cubes: Sequence[xr.DataArray], **options: Any) -> xr.DataArray:
     """RDMs of several subjects, spec `rdm_stack`."""
     subjects = np.array([f"sub-{i}" for i in range(len(cubes))], dtype=object)
-    rdms = xr.concat(
-        [rsa.rdm(one, **options) for one in cubes],
-        xr.Variable(SUBJECT, subjects),
-        coords="minimal",
-        compat="override",
-    )
-    return rdms.assign_attrs(modality="rdm_stack")
+    rdms = [rsa.rdm(one, **options) for one in cubes]
+    stacked = xr.concat(rdms, xr.Variable(SUBJECT, subjects), coords="minimal", compat="override")
+    return stacked.assign_attrs(modality="rdm_stack")

@@ -41,6 +41,7 @@ def compare(
     require_pairs(a, NAMES[0])
     require_pairs(b, NAMES[1])
     b = on_pairs_of(b, a, named=NAMES)
+    order = list(dict.fromkeys(dim for dim in (*a.dims, *b.dims) if dim != PAIR))
     a, b = _one_time_for_all(a, b)
     shared = [dim for dim in a.dims if dim in b.dims and dim != PAIR]
     for dim in shared:
@@ -52,7 +53,7 @@ def compare(
     attrs = {"method": method, "quantity": "similarity", "units": "a.u."}
     dims = [*shared, *own[0], *own[1]]
     scores = xr.DataArray(data, coords=coords, dims=dims, attrs=attrs, name=f"compare-{method}")
-    return scores.transpose(*(dim for dim in a.dims if dim != PAIR), *own[1])
+    return scores.transpose(*order)
 
 
 def _one_time_for_all(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:

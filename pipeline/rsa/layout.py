@@ -11,7 +11,7 @@ import xarray as xr
 
 from pipeline.blocks import FAN_IN
 from pipeline.errors import PlanError
-from pipeline.kernels.rdm import Rows, merge_bytes, moments_bytes, pairs
+from pipeline.kernels.rdm import SCRATCH, Rows, merge_bytes, moments_bytes, pairs
 from pipeline.plan import size
 from stores.dims import REPEAT, STIMULUS, TIME, UNIT
 
@@ -39,7 +39,7 @@ def layout(cube: xr.DataArray, task_bytes: int) -> Layout:
     """
     sizes = cube.sizes
     stimuli, units, times = sizes[STIMULUS], sizes[UNIT], sizes[TIME]
-    room = task_bytes // (8 * (FAN_IN + 2))  # pairs of one tile and time block
+    room = max(0, task_bytes - SCRATCH) // (8 * (FAN_IN + 2))  # pairs of one tile and time block
     rows = tuple(_tiles(stimuli, max(1, room)))
     work = stimuli**2 * units * times / 2
     shares = int(min(SHARES, max(1.0, work // WORK_AT_LEAST)))

@@ -1,0 +1,90 @@
+"""The plan: what a lazy result costs, before it runs, and that it costs that."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from pipeline import rsa
+from pipeline.errors import PlanError
+from pipeline.kernels import rdm as kernels
+from pipeline.plan import IDLE_BYTES, Plan, plan, size
+from tests.rsa_cubes import cube, patterns, stack
+
+MB = 10**6
+
+
+def test_plan__of_an_rdm(computing_forbidden):
+    made = cube(patterns(0, (50, 40, 6, 2)).astype(np.float32)).chunk(time=2)
+    with computing_forbidden():
+        found = plan(rsa.rdm(made))
+    assert found.bytes_in == made.nbytes
+    assert found.bytes_out == 6 * kernels.pairs(50) * 8
+    assert found.peak_bytes == kernels.moments_bytes(50, 40, 6, 2, made.dtype, (0, 50))
+    assert 1 <= found.tasks <= 7
+
+
+def test_plan__counts_what_tiles_read_again():
+    made = cube(patterns(0, (50, 40, 1, 1)))
+    rdm = rsa.rdm(made, task_bytes=kernels.SCRATCH + 50_000)
+    tiles = len(rdm.data.chunks[1])
+    assert tiles > 1
+    assert plan(rdm).bytes_in == tiles * made.nbytes
+    assert plan(rdm).peak_bytes <= kernels.SCRATCH + 50_000
+
+
+def test_plan__of_a_whole_evaluation_reads_every_cube_once():
+    brains = [cube(patterns(seed, (12, 10, 2, 2))) for seed in range(3)]
+    network = cube(patterns(9, (12, 30, 1, 1)))
+    result = rsa.evaluate({"net/layer": rsa.rdm(network)}, stack(brains))
+    found = plan(result)
+    assert found.bytes_in == sum(brain.nbytes for brain in brains) + network.nbytes
+    assert found.bytes_out == result.nbytes + sum(c.nbytes for c in result.coords.values() if c.chunks)
+
+
+def test_plan__of_what_is_computed_already():
+    done = rsa.rdm(cube(patterns(0, (5, 4, 1, 1)))).compute()
+    assert plan(done) == Plan(0, 0, done.nbytes, 0)
+
+
+def test_plan__of_any_lazy_array():
+    lazy = xr.DataArray(np.zeros((100, 100)), dims=("a", "b")).chunk(a=10) + 1
+    assert plan(lazy).peak_bytes == 8000
+    assert plan(lazy).tasks >= 10
+
+
+def test_plan__text():
+    text = Plan(72, 1_900 * MB, 41 * MB, 610 * MB).text()
+    assert text == "72 tasks; reads 1.9 GB, writes 41 MB; 610 MB at most per task"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1500, "2 kB"),
+        (610 * MB, "610 MB"),
+        (1_940 * MB, "1.9 GB"),
+        (5e12, "5.0 TB"),
+    ],
+)
+def test_size__is_short(count, text):
+    assert size(count) == text
+
+
+def test_check__passes_or_refuses_with_numbers():
+    one = Plan(10, 0, 0, 500 * MB)
+    assert one.check(2000 * MB, threads=2) is one
+    with pytest.raises(
+        PlanError, match=r"needs 500 MB; with 4 at a time and 262 MB .* is 2.3 GB, .* has 2.0 GB"
+    ) as told:
+        one.check(2000 * MB, threads=4)
+    advised = int(str(told.value).rpartition("task_bytes=")[2].rstrip("`."))
+    assert IDLE_BYTES + 4 * advised <= 2000 * MB
+
+
+def test_check__advice_works():
+    made = cube(patterns(0, (200, 300, 4, 1)))
+    tight = plan(rsa.rdm(made, task_bytes=kernels.SCRATCH + 300_000))
+    assert tight.peak_bytes <= kernels.SCRATCH + 300_000
+    tight.check(IDLE_BYTES + kernels.SCRATCH + 300_000)

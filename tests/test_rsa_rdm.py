@@ -1,0 +1,149 @@
+"""`rsa.rdm`: the kernel's numbers with labels, lazily, whatever the chunks and the scheduler."""
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from distributed import Client, LocalCluster
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stores
+from pipeline import rsa
+from pipeline.errors import PlanError
+from pipeline.kernels import rdm as kernels
+from stores.specs import RDM
+from tests.rsa_cubes import cube, patterns
+
+METRICS = sorted(kernels.METRICS)
+SHAPE = (17, 12, 4, 3)
+TIGHT = kernels.SCRATCH + 9000
+"""Bytes of a task that hold a few units, one time and a tile of this shape."""
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rdm__is_the_kernel_with_labels(metric):
+    made = cube(patterns(0, SHAPE), subject="sub-1")
+    rdm = stores.validate(rsa.rdm(made, metric=metric), RDM)
+    np.testing.assert_array_equal(rdm.values, kernels.rdm(made.values, metric=metric))
+    first, second = np.triu_indices(SHAPE[0], k=1)
+    ids = made.stimulus.values
+    assert list(rdm.stimulus_a.values) == list(ids[first])
+    assert list(rdm.stimulus_b.values) == list(ids[second])
+    np.testing.assert_array_equal(rdm.time, made.time)
+    assert rdm.attrs["metric"] == metric
+    assert rdm.attrs["subject"] == "sub-1"
+
+
+def test_rdm__building_computes_nothing(computing_forbidden):
+    made = cube(patterns(0, SHAPE))
+    with computing_forbidden():
+        for one in (made, made.chunk(stimulus=5, unit=5, time=1, repeat=2)):
+            rdm = rsa.rdm(one, task_bytes=TIGHT)
+            assert rdm.chunks is not None
+
+
+@settings(max_examples=25)
+@given(
+    stimulus=st.integers(1, 17),
+    unit=st.integers(1, 12),
+    time=st.integers(1, 4),
+    repeat=st.integers(1, 3),
+    task_bytes=st.sampled_from([TIGHT, kernels.SCRATCH + 20_000, 2**28]),
+    missing=st.sampled_from([0.0, 0.05]),
+    metric=st.sampled_from(METRICS),
+)
+def test_rdm__ignores_chunking(stimulus, unit, time, repeat, task_bytes, missing, metric):
+    made = cube(patterns(unit, SHAPE, missing=missing))
+    chunked = made.chunk(stimulus=stimulus, unit=unit, time=time, repeat=repeat)
+    found = rsa.rdm(chunked, metric=metric, task_bytes=task_bytes).compute(scheduler="synchronous")
+    np.testing.assert_allclose(found.values, kernels.rdm(made.values, metric=metric), rtol=1e-9, atol=1e-12)
+
+
+def test_rdm__tight_memory_cuts_time_units_and_tiles():
+    made = cube(patterns(0, (60, 200, 3, 1)))
+    rdm = rsa.rdm(made, task_bytes=kernels.SCRATCH + 40_000)
+    names = {dask.utils.key_split(key) for key in dict(rdm.__dask_graph__())}
+    assert {"rdm-correlation", "rdm-correlation-stripe", "rdm-correlation-merge"} <= names
+    assert len(rdm.data.chunks[0]) == 3
+    assert len(rdm.data.chunks[1]) > 1
+    np.testing.assert_allclose(rdm.values, kernels.rdm(made.values, metric="correlation"), rtol=1e-9)
+
+
+def by_every_scheduler(lazy):
+    """Values of `lazy` by the synchronous scheduler, threads, and clusters of one and two workers."""
+    with dask.config.set(scheduler="synchronous"):
+        yield "synchronous", lazy.values
+    for threads in (1, 2):
+        with dask.config.set(scheduler="threads", num_workers=threads):
+            yield f"{threads} threads", lazy.values
+    for workers in (1, 2):
+        settings = {
+            "n_workers": workers,
+            "threads_per_worker": 1,
+            "host": "127.0.0.1",
+            "dashboard_address": None,
+        }
+        with LocalCluster(processes=True, memory_limit="2GB", **settings) as cluster, Client(cluster):
+            yield f"{workers} workers", lazy.values
+
+
+def test_rdm__same_bits_on_every_scheduler(tmp_path):
+    """Large enough that two BLAS threads would round differently from one: they did, in this shape."""
+    shape = (700, 300, 4, 1)
+    made = cube(patterns(0, shape), subject="sub-1")
+    stores.save(tmp_path, "brain", made.assign_coords(channel=made.unit), made_from={"seed": 0})
+    opened = stores.open_cube(tmp_path, "brain")
+    stacked = [rsa.rdm(opened, metric=metric, task_bytes=30 * 2**20) for metric in METRICS]
+    lazy = xr.concat(stacked, "metric", coords="minimal", compat="override")
+    results = dict(by_every_scheduler(lazy))
+    reference = results["synchronous"]
+    assert np.isfinite(reference).all()
+    assert [name for name, found in results.items() if found.tobytes() != reference.tobytes()] == []
+
+
+def test_rdm__changes_no_input():
+    made = cube(patterns(0, SHAPE, missing=0.1))
+    before = made.copy(deep=True)
+    rsa.rdm(made).compute()
+    xr.testing.assert_identical(made, before)
+
+
+def test_rdm__reads_a_stored_cube_in_its_own_blocks(tmp_path):
+    made = cube(patterns(0, SHAPE).astype(np.float32), subject="sub-1")
+    made = made.assign_coords(channel=made.unit)
+    stores.save(tmp_path, "brain", made, made_from={"seed": 0})
+    opened = stores.open_cube(tmp_path, "brain")
+    found = rsa.rdm(opened, task_bytes=TIGHT)
+    np.testing.assert_allclose(found.values, kernels.rdm(made.values, metric="correlation"), rtol=1e-6)
+
+
+NEAR = {"corelation": "correlation", "euclid": "euclidean", "Cosine": "cosine"}
+
+
+@pytest.mark.parametrize(("wrong", "near"), NEAR.items())
+def test_rdm__unknown_metric_offers_a_near_match(wrong, near):
+    with pytest.raises(
+        ValueError, match=rf"unknown metric '{wrong}'; choose one of .* Did you mean '{near}'\?"
+    ):
+        rsa.rdm(cube(patterns(0, SHAPE)), metric=wrong)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda c: c.isel(time=0), "dims"),
+        (lambda c: c.drop_vars("stimulus"), "no stimulus ids"),
+        (lambda c: c.isel(stimulus=[0]), "1 stimuli"),
+        (lambda c: c.isel(unit=[]), "no unit"),
+        (lambda c: c.astype(complex), "complex128"),
+    ],
+)
+def test_rdm__refuses_what_is_no_cube(spoil, message):
+    with pytest.raises(stores.SchemaError, match=message):
+        rsa.rdm(spoil(cube(patterns(0, SHAPE))))
+
+
+def test_rdm__refuses_with_numbers_what_cannot_fit():
+    with pytest.raises(PlanError, match=r"needs 17 MB for one unit at one time, and a task may hold 1 MB"):
+        rsa.rdm(cube(patterns(0, SHAPE)), task_bytes=10**6)
