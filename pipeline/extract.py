@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import dask.array
-import distributed
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from pipeline.extract_task import ActivationSource, Dtype
-from pipeline.fill import Block, Progress, fill
+from pipeline.fill import Block, Client, Progress, fill
 from pipeline.models import LayerInfo, Network, NetworkSpec, build, find
 from stores.dims import CUBE, REPEAT, STIMULUS, TIME, UNIT
 from stores.layout import stimulus_block
@@ -45,7 +44,7 @@ def extract(
     batch_size: int = 16,
     dtype: Dtype = "float32",
     threads: int | None = None,
-    client: "distributed.Client | None" = None,
+    client: Client | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Extraction:

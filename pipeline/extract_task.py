@@ -11,12 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import distributed
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.fill import GPU, Block
+from pipeline.fill import Block, on_gpu_worker
 from pipeline.models import Network, NetworkSpec, Transform, activations, build, find
 from stores.stimuli import Picture, Stimuli
 
@@ -105,11 +104,7 @@ def _prepare(transform: Transform, picture: Picture) -> npt.NDArray[np.uint8]:
 
 def device() -> str:
     """`cuda` on a worker that offers the resource `GPU` and has one; else `cpu`."""
-    try:
-        offered = distributed.get_worker().state.total_resources.get(GPU, 0)
-    except ValueError:  # no worker: this is the caller's own process
-        return "cpu"
-    return "cuda" if offered and torch.cuda.is_available() else "cpu"
+    return "cuda" if on_gpu_worker() and torch.cuda.is_available() else "cpu"
 
 
 def _store(rows: npt.NDArray[Any], found: torch.Tensor, name: str) -> None:

@@ -36,6 +36,9 @@ class Source(Protocol):
         """Yield (cube name, values of its region) for every region of `block`."""
 
 
+Client = distributed.Client
+"""For annotations elsewhere: only this module and the top speak to a client."""
+
 Progress = Callable[[str, int, int, int], None]
 """Called with (label, tasks done, tasks in all, bytes written) at the start and after every task."""
 
@@ -46,7 +49,7 @@ def fill(
     source: Source,
     *,
     label: str = "fill",
-    client: "distributed.Client | None" = None,
+    client: Client | None = None,
     gpu: bool = False,
     progress: Progress | None = None,
 ) -> int:
@@ -92,6 +95,14 @@ def shard_blocks(target: Target) -> list[Block]:
     return [Block({target.name: region}) for region in target.regions()]
 
 
+def on_gpu_worker() -> bool:
+    """Whether this code runs in a task on a worker that offers the resource `GPU`."""
+    try:
+        return bool(distributed.get_worker().state.total_resources.get(GPU, 0))
+    except ValueError:  # no worker: the code runs in the process that fills
+        return False
+
+
 def lazy_source(cube: xr.DataArray, name: str) -> "LazySource":
     """The source that computes a lazy cube region by region, each inside its own task."""
     return LazySource(cube, name)
@@ -116,7 +127,7 @@ def _run(
     todo: Sequence[Block],
     source: Source,
     label: str,
-    client: "distributed.Client | None",
+    client: Client | None,
     gpu: bool,
 ) -> Iterator[list[Receipt]]:
     if client is None:
@@ -131,7 +142,7 @@ def _run(
 
 
 def _windowed(
-    client: "distributed.Client",
+    client: Client,
     targets: Mapping[str, Target],
     todo: Sequence[Block],
     source: Source,

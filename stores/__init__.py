@@ -17,6 +17,7 @@ from stores.errors import (
 from stores.guard import require_own
 from stores.opening import open_cube, reblock
 from stores.simulate import simulate
+from stores.simulate_brains import simulate_subjects
 from stores.validate import validate
 from stores.verify import Fault, verify
 from stores.write import Receipt, Target, finish, save, write_region, writing
@@ -46,6 +47,7 @@ __all__ = [
     "reblock",
     "save",
     "simulate",
+    "simulate_subjects",
     "validate",
     "verify",
     "write_region",

@@ -13,7 +13,7 @@ import xarray as xr
 
 from stores.dims import STIMULUS
 from stores.errors import AlignError
-from stores.validate import _id_faults
+from stores.validate import id_faults
 
 How = Literal["inner", "exact", "left"]
 HOWS: Final[Mapping[str, str]] = {
@@ -115,7 +115,7 @@ def _ids(label: str, cube: xr.DataArray) -> pd.Index:
         raise AlignError(
             f"{label} has dims {cube.dims}; only cubes with a {STIMULUS!r} axis are joined by id"
         )
-    if found := _id_faults(cube, STIMULUS):
+    if found := id_faults(cube, STIMULUS):
         raise AlignError(f"{label} cannot be joined by id: " + "; ".join(found))
     return cube.indexes[STIMULUS]
 

@@ -73,13 +73,14 @@ def _index_faults(cube: xr.DataArray, spec: Spec) -> list[str]:
     found = []
     for dim in spec.index:
         if dim in cube.dims:
-            found += _id_faults(cube, dim)
+            found += id_faults(cube, dim)
     if TIME in spec.dims and TIME in cube.dims:
         found += _time_faults(cube, spec)
     return found
 
 
-def _id_faults(cube: xr.DataArray, dim: str) -> list[str]:
+def id_faults(cube: xr.DataArray, dim: str) -> list[str]:
+    """What is wrong with the ids along `dim`: absent, not text, repeated or empty."""
     if dim not in cube.coords:
         return [f"{dim!r} has no ids; wanted one unique string for each"]
     ids = cube.indexes[dim]

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import distributed
 import xarray as xr
 
 from pipeline import models, report
 from pipeline.extract import extract
-from pipeline.fill import Progress, fill, lazy_source, shard_blocks
+from pipeline.fill import Client, Progress, fill, lazy_source, shard_blocks
 from pipeline.study import geometry
 from pipeline.study.names import expand, merged
 from pipeline.study.schema import ExtractStep, ImportStep, ReportStep, RsaStep, Study, StudyError
@@ -63,7 +62,7 @@ class Run:
 
     study: Study
     listener: Listener
-    client: "distributed.Client | None" = None
+    client: Client | None = None
     overwrite: bool = False
     notice: str = ""
     findings: Callable[[Mapping[str, xr.DataArray]], Sequence[str]] | None = None
@@ -123,7 +122,15 @@ def _plan(run: Run, name: str, step: Any, faults: list[str]) -> list[str]:
                 faults.append(
                     f"steps.{name}.file: {step.file!r} is not a file name: reports lie in the store"
                 )
-            _, missing = expand(step.results, run.names())
+            # What regions there are is known once the measured cubes are: their results are not looked for yet.
+            later = tuple(
+                f"{kind}/{other}/"
+                for kind in ("rsa", "rdm")
+                for other, one in run.study.steps.items()
+                if isinstance(one, RsaStep) and one.by
+            )
+            wanted = [pattern for pattern in step.results if not pattern.startswith(later or "//")]
+            _, missing = expand(wanted, run.names())
             faults += [f"steps.{name}: {fault}" for fault in missing]
     return []
 
@@ -154,7 +161,8 @@ def run_study(run: Run) -> list[str]:
                 run.planned[name] = list(_rsa(run, name, step))
             case ReportStep():
                 pages.append(_report(run, step))
-    if not any(isinstance(step, ReportStep) for step in run.study.steps.values()):
+    verbs = {step.verb for step in run.study.steps.values()}
+    if "rsa" in verbs and "report" not in verbs:
         pages.append(_report(run, ReportStep(verb="report")))
     return pages
 

@@ -1,0 +1,64 @@
+"""The condensed triangle: pairs (i, j > i) row after row, `numpy.triu_indices(k=1)` order.
+
+A range of rows is one contiguous run of it, so a large matrix is made in tiles of rows, and a tile in strips.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.kernels.patterns import Floats
+
+Rows = tuple[int, int]
+"""First row of a tile and the one after its last; `(0, stimuli)` is the whole matrix."""
+
+PANEL: Final = 384
+"""Rows of the product made at once: enough for BLAS to run at full speed."""
+STRIP: Final = 32
+"""Rows of a panel finished at once: few enough for the passes over them to stay in cache."""
+
+
+def pairs(stimuli: int, rows: Rows | None = None) -> int:
+    """Number of pairs (i, j > i) of `stimuli` whose i lies in `rows` (all by default)."""
+    first, stop = rows or (0, stimuli)
+    return (stop - first) * (2 * stimuli - first - stop - 1) // 2
+
+
+def products(y: Floats, height: int) -> Iterator[tuple[Floats, slice, slice, slice]]:
+    """Yield y_i y_j in strips of the first `height` rows, from their diagonal on: strip, rows, columns, run.
+
+    The caller may write to a strip; it is gone when the next comes. Panels of rows against the rows from
+    there on: half the arithmetic of the square, which is never held whole. (One BLAS syrk does no less,
+    holds the square, and SciPy's keeps Python's lock for as long as it runs.)
+    """
+    room = np.empty(min(height, PANEL) * len(y), y.dtype)
+    for start in range(0, height, PANEL):
+        stop = min(start + PANEL, height)
+        tall, width = y[start:stop], len(y) - start
+        panel = room[: len(tall) * width].reshape(len(tall), width)
+        np.matmul(tall, tall.T, out=panel[:, : len(tall)])
+        np.matmul(tall, y[stop:].T, out=panel[:, len(tall) :])
+        for rows, columns, run in strips(len(y), stop, start):
+            yield panel[rows.start - start : rows.stop - start, rows.start - start :], rows, columns, run
+
+
+def strips(width: int, stop: int, start: int = 0) -> Iterator[tuple[slice, slice, slice]]:
+    """Runs of at most STRIP rows from `start` to `stop`: rows, columns, place of their pairs in the tile."""
+    for first in range(start, stop, STRIP):
+        last = min(first + STRIP, stop)
+        run = slice(pairs(width, (0, first)), pairs(width, (0, last)))
+        yield slice(first, last), slice(first, None), run
+
+
+def tails(strip: Floats, out: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:
+    """Condense a strip that begins at its first row's diagonal: right of the diagonal, row after row."""
+    height, width = strip.shape
+    if out is None:
+        out = np.empty(pairs(width, (0, height)))
+    end = 0
+    for i in range(height):
+        begin, end = end, end + width - 1 - i
+        out[begin:end] = strip[i, i + 1 :]
+    return out
