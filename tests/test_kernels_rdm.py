@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
 from pipeline.kernels import rdm as kernels
+from pipeline.kernels.triangle import pairs
 from tests.rsa_cubes import REFERENCE, patterns
 from tests.shared import shared
 
@@ -174,6 +175,6 @@ def test_rdm__changes_no_input(metric):
 def test_pairs__count_rows_of_the_triangle(stimuli, cut):
     row = int(cut * stimuli)
     first, _ = np.triu_indices(stimuli, k=1)
-    assert kernels.pairs(stimuli) == len(first)
-    assert kernels.pairs(stimuli, (0, row)) == (first < row).sum()
-    assert kernels.pairs(stimuli, (row, stimuli)) == (first >= row).sum()
+    assert pairs(stimuli) == len(first)
+    assert pairs(stimuli, (0, row)) == (first < row).sum()
+    assert pairs(stimuli, (row, stimuli)) == (first >= row).sum()

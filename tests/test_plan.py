@@ -7,6 +7,7 @@ import xarray as xr
 from pipeline import rsa
 from pipeline.errors import PlanError
 from pipeline.kernels import rdm as kernels
+from pipeline.kernels.triangle import pairs
 from pipeline.plan import IDLE_BYTES, Plan, plan, size
 from tests.rsa_cubes import cube, patterns, stack
 
@@ -18,7 +19,7 @@ def test_plan__of_an_rdm(computing_forbidden):
     with computing_forbidden():
         found = plan(rsa.rdm(made))
     assert found.bytes_in == made.nbytes
-    assert found.bytes_out == 6 * kernels.pairs(50) * 8
+    assert found.bytes_out == 6 * pairs(50) * 8
     assert found.peak_bytes == kernels.moments_bytes(50, 40, 6, 2, made.dtype, (0, 50))
     assert 1 <= found.tasks <= 7
 

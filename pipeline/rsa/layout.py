@@ -11,7 +11,8 @@ import xarray as xr
 
 from pipeline.blocks import FAN_IN
 from pipeline.errors import PlanError
-from pipeline.kernels.rdm import SCRATCH, Rows, merge_bytes, moments_bytes, pairs
+from pipeline.kernels.rdm import SCRATCH, merge_bytes, moments_bytes
+from pipeline.kernels.triangle import Rows, pairs
 from pipeline.plan import size
 from stores.dims import REPEAT, STIMULUS, TIME, UNIT
 
@@ -96,4 +97,6 @@ def _peak(cube: xr.DataArray, times: int, units: int, rows: tuple[Rows, ...]) ->
     sizes, few = cube.sizes, min(FAN_IN, -(-cube.sizes[UNIT] // max(1, units)))
     made = [moments_bytes(sizes[STIMULUS], units, times, sizes[REPEAT], cube.dtype, tile) for tile in rows]
     merged = [merge_bytes(sizes[STIMULUS], times, few, tile) for tile in rows] if few > 1 else [0]
-    return max(*made, *merged, 0)
+    block = sizes[STIMULUS] * units * times * sizes[REPEAT] * cube.dtype.itemsize
+    joined = 2 * block if cube.chunks is not None else 0  # Dask makes a block of those it has: both are there
+    return max(*made, *merged, joined)

@@ -11,6 +11,7 @@ from dask.base import tokenize
 
 from pipeline import blocks
 from pipeline.kernels import rdm as kernels
+from pipeline.kernels.triangle import pairs
 from pipeline.rsa.layout import layout
 from pipeline.rsa.words import choose
 from stores.dims import CUBE, PAIR, REPEAT, STIMULUS, STIMULUS_A, STIMULUS_B, TIME, UNIT
@@ -43,7 +44,7 @@ def rdm(
         for k, rows in enumerate(plan.rows):
             tasks |= _tile(name, values, t, k, {"metric": metric, "rows": rows})
     price = blocks.Price(peak=plan.peak, reads=blocks.read_bytes(values) * len(plan.rows))
-    chunks = (values.chunks[2], tuple(kernels.pairs(cube.sizes[STIMULUS], rows) for rows in plan.rows))
+    chunks = (values.chunks[2], tuple(pairs(cube.sizes[STIMULUS], rows) for rows in plan.rows))
     data = blocks.array(name, tasks, [values], chunks=chunks, price=price)
     return _labelled(cube, data, metric)
 
