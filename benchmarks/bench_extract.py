@@ -21,9 +21,9 @@ from pipeline.models import build, network_spec
 from stores.stimuli import ImageFolder, read_folder
 
 BAR = 0.85
-IMAGES, SIDE, BATCH, THREADS = 192, 500, 16, 2
+IMAGES, SIDE, BATCH, THREADS = 320, 500, 16, 2
 SPEC = network_spec("torchvision:resnet18", untrained_seed=0)
-LAYERS = ("layer1", "layer2", "layer3", "layer4", "avgpool", "fc")
+LAYERS = ("layer2", "layer3", "layer4", "avgpool", "fc")
 
 
 @cache
