@@ -42,7 +42,7 @@ class ExtractStep(_Strict):
     untrained: int | None = Field(default=None, ge=0)
     transform: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
-    batch: int = Field(default=32, ge=1)
+    batch: int = Field(default=16, ge=1)
     dtype: Literal["float32", "float16"] = "float32"
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
 

@@ -1,0 +1,143 @@
+"""The command as a person meets it: words, exit codes, errors in one paragraph."""
+
+import io
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+
+import stores
+from pipeline import cli
+from tests.shared import shared
+
+
+@pytest.fixture
+def root(tmp_path):
+    store = tmp_path / "store"
+    stores.save(store, "fmri/sub-01", stores.simulate("fmri", stimuli=5), made_from={"step": "test/1"})
+    return store
+
+
+@pytest.fixture
+def neurocube(capsys, monkeypatch):
+    """Run the command in this process: (exit code, output, errors)."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["neurocube", *map(str, words)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        said = capsys.readouterr()
+        return exit_.value.code or 0, said.out, said.err
+
+    return run
+
+
+def test_version(neurocube):
+    assert neurocube("--version") == (0, "neurocube 0.1.0\n", "")
+
+
+def test_catalog_and_show(neurocube, root):
+    code, out, _ = neurocube("catalog", root)
+    assert code == 0
+    assert "fmri/sub-01" in out
+    assert "1 cubes" in out
+    code, out, _ = neurocube("show", root, "fmri/sub-01")
+    assert code == 0
+    assert "percent signal change" in out
+
+
+def test_mistakes_are_one_paragraph_and_exit_2(neurocube, root, tmp_path):
+    for words, said in (
+        (("show", root, "fmri/sub-1"), "did you mean 'fmri/sub-01'?"),
+        (("show", root, "fmri/sub-01", "--csv"), "a table is made of results"),
+        (("catalog", tmp_path / "none"), "there is no store"),
+        (("layers", "squeezenet1_0-cafe"), "squeezenet1_0-caffe"),
+        (("run", tmp_path / "none.yaml"), "there is no study file"),
+    ):
+        code, out, err = neurocube(*words)
+        assert (code, out) == (2, "")
+        assert err.startswith("neurocube: ")
+        assert said in err
+        assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback(root, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["neurocube", "show", str(root), "none", "--debug"])
+    with pytest.raises(stores.NotFoundError):
+        cli.main()
+
+
+def test_verify__names_damage_and_exits_1(neurocube, root):
+    assert neurocube("verify", root)[:2] == (0, "1 cubes are sound\n")
+    (shard,) = [path for path in (root / "fmri/sub-01/values/c").rglob("*") if path.is_file()]
+    shard.write_bytes(shard.read_bytes()[:-1])
+    code, out, _ = neurocube("verify", root)
+    assert code == 1
+    assert "fmri/sub-01: values/c/0/0/0/0 has" in out
+    assert "1 faults" in out
+
+
+def test_layers__lists_the_taps(neurocube):
+    code, out, _ = neurocube("layers", "squeezenet1_0-caffe")
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == ["layer", "type", "shape", "units"]
+    assert [lines[1][0], lines[1][2]] == ["conv1", "96"]
+    assert [line[0] for line in lines[-2:]] == ["logits", "output"]
+
+
+def test_run__dry_run_prints_the_plan_and_makes_nothing(neurocube, tmp_path):
+    study = {
+        "title": "Plan",
+        "store": str(tmp_path / "new"),
+        "steps": {
+            "objects": {
+                "verb": "import",
+                "reader": "kriegeskorte2008",
+                "path": str(shared("data/rsa92-kriegeskorte2008")),
+            },
+            "network": {
+                "verb": "extract",
+                "network": "squeezenet1_0-caffe",
+                "untrained": 0,
+                "stimuli": "objects/images",
+                "layers": ["fire9", "logits"],
+            },
+            "it": {"verb": "rsa", "candidates": ["activations/*"], "reference": "objects/human-it"},
+        },
+    }
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study, sort_keys=False))
+    code, out, err = neurocube("run", path, "--dry-run")
+    assert (code, err) == (0, "")
+    assert "objects (import): 3 cubes, 0 there already" in out
+    assert "92 stimuli in" in out
+    assert "2 candidates against objects/human-it" in out
+    assert not (tmp_path / "new").exists()
+
+
+def test_show_csv__is_a_tidy_table(neurocube, tmp_path):
+    from tests import report_results
+
+    stores.save(tmp_path, "rsa/it", report_results.rsa(), made_from={"step": "test/1"})
+    code, out, _ = neurocube("show", tmp_path, "rsa/it", "--csv")
+    assert code == 0
+    table = pd.read_csv(io.StringIO(out))
+    assert list(table.columns[:3]) == ["network", "layer", "score"]
+    assert {"ceiling_lower", "ceiling_upper"} <= set(table.columns)
+
+
+def test_command_is_installed():
+    found = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import pipeline.cli, sys; sys.argv = ['x', '--version']; pipeline.cli.main()",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "neurocube 0.1.0\n"
