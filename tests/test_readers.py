@@ -1,7 +1,10 @@
 """What every reader must do; a new one adds its layout and a few lines at the end."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 
@@ -62,7 +65,8 @@ class ReaderTests:
 
     def test_reader__finds_the_files_it_names(self, raw):
         names = {one.name for one in self.files(raw)}
-        assert set(READERS[self.name].expects) <= names
+        for wanted in READERS[self.name].expects:
+            assert any(fnmatch(name, wanted) for name in names), wanted
 
     def test_reader__refuses_a_missing_path(self, tmp_path):
         with pytest.raises(InputError, match="nowhere"):
@@ -76,24 +80,29 @@ class ReaderTests:
     def test_reader__refuses_files_of_something_else(self, raw, tmp_path):
         for spoilt in self.files(raw):
             copy = self.copy(raw, tmp_path)
-            (copy / spoilt.name).write_bytes(b"# no such file\n" * 100)
-            with pytest.raises(InputError, match=spoilt.name.replace(".", r"\.")):
+            target = copy / spoilt.relative_to(raw)
+            target.write_bytes(b"# no such file\n" * 100)
+            with pytest.raises(InputError, match=re.escape(spoilt.name)):
                 self.read(copy)
 
     @pytest.mark.parametrize("share", [0.0, 0.0001, 0.02, 0.3, 0.6, 0.9, 0.999])
     def test_reader__refuses_truncated_files(self, raw, tmp_path, share):
         for spoilt in self.files(raw):
             copy = self.copy(raw, tmp_path)
-            whole = (copy / spoilt.name).read_bytes()
-            (copy / spoilt.name).write_bytes(whole[: int(share * len(whole))])
-            with pytest.raises(InputError, match=spoilt.name.replace(".", r"\.")):
+            target = copy / spoilt.relative_to(raw)
+            whole = target.read_bytes()
+            cut = whole[: int(share * len(whole))]
+            if cut.rstrip() == whole.rstrip():
+                continue  # a text without its last line feed has lost nothing
+            target.write_bytes(cut)
+            with pytest.raises(InputError, match=re.escape(spoilt.name)):
                 self.read(copy)
 
     def test_reader__never_fails_in_a_foreign_way(self, raw, tmp_path):
         """Bytes overwritten at seeded places: InputError, or a cube that still passes its spec."""
         copy = self.copy(raw, tmp_path)
         for n, spoilt in enumerate(self.files(raw) * 6):
-            target, rng = copy / spoilt.name, np.random.default_rng(n)
+            target, rng = copy / spoilt.relative_to(raw), np.random.default_rng(n)
             whole = target.read_bytes()
             broken = bytearray(whole)
             for at in rng.integers(0, min(len(whole), 4000 if n % 2 else len(whole)), 4):
@@ -125,6 +134,8 @@ def test_readers__refuse_a_second_of_the_same_name():
 
 
 def test_readers__are_each_tested_for_conformance():
+    for one in Path(__file__).parent.glob("test_readers_*.py"):
+        import_module(f"tests.{one.stem}")
     tested = {one.name for one in ReaderTests.__subclasses__()}
     assert tested == set(READERS)
 
