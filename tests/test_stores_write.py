@@ -305,6 +305,31 @@ def test_reblock__makes_no_more_tasks_than_blocks(tmp_path, cube):
     assert len(dask.optimize(other.data)[0].__dask_graph__()) <= other.data.npartitions + 2
 
 
+def test_slice__touches_only_the_chunks_that_hold_it(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr("stores.layout.SHARD_BYTES", 200 * 40 * 4 * 4)
+    monkeypatch.setattr("stores.layout.CHUNK_BYTES", 200 * 4 * 4)
+    cube = stores.simulate("meg_epochs", stimuli=200, units=40, times=20, repeats=1)
+    back, read = store(tmp_path, cube), []
+    original = zarr.storage.LocalStore.get
+
+    async def get(self, key, prototype=None, byte_range=None):
+        found = await original(self, key, prototype, byte_range)
+        read.append((key, 0 if found is None else len(found)))
+        return found
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "get", get)
+    np.testing.assert_array_equal(back.isel(unit=3, time=2).compute(), cube.isel(unit=3, time=2))
+    with stores.writing(tmp_path, "meg/sub-01", cube, made_from=MADE) as target:
+        assert len(target.regions()) > 2
+    array = zarr.open_array(tmp_path / "meg/sub-01", path="values", mode="r")
+    data = [(key, size) for key, size in read if "values/c" in key]
+    assert {key for key, _ in data} == {"values/c/0/0/0/0"}
+    chunks = -(-array.shards[0] // array.chunks[0])
+    assert len(data) == 1 + chunks  # the shard's index, and one column of inner chunks
+    assert sum(size for _, size in data) < (tmp_path / "meg/sub-01/values/c/0/0/0/0").stat().st_size / 2
+
+
 def test_content_key_ignores_order_and_minds_everything_else():
     key = stores.provenance.content_key
     assert key({"a": 1, "b": [1, 2]}) == key({"b": [1, 2], "a": 1})

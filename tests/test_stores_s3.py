@@ -1,0 +1,54 @@
+"""A store behind an fsspec URL: a local S3 server, on loopback."""
+
+import boto3
+import pytest
+import xarray as xr
+from moto.server import ThreadedMotoServer
+
+import stores
+from pipeline.fill import fill, lazy_source, shard_blocks
+from stores.place import Place
+
+MADE = {"step": "test/1"}
+
+
+@pytest.fixture(scope="module")
+def root():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (
+            ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+        ):
+            patch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="lab")
+        yield "s3://lab/store"
+    server.stop()
+
+
+def test_a_cube_on_s3__is_made_refused_resumed_opened_and_verified(root, monkeypatch):
+    monkeypatch.setattr("stores.layout.SHARD_BYTES", 60 * 10 * 4)
+    monkeypatch.setattr("stores.layout.CHUNK_BYTES", 60 * 4 * 4)
+    cube = stores.simulate("meg_epochs", stimuli=20, units=8, times=5, repeats=1).chunk(unit=4)
+    with stores.writing(root, "meg/sub-01", cube, made_from=MADE) as target:
+        with pytest.raises(stores.LockedError):
+            stores.save(root, "meg/sub-01", cube, made_from=MADE)
+        first = target.regions()[0]
+        stores.write_region(target, first, cube[first].compute().values)
+    with pytest.raises(stores.IncompleteError):
+        stores.open_cube(root, "meg/sub-01")
+    with stores.writing(root, "meg/sub-01", cube, made_from=MADE) as target:
+        tasks = fill({"meg/sub-01": target}, shard_blocks(target), lazy_source(cube, "meg/sub-01"))
+        assert tasks == len(target.regions()) - 1
+    xr.testing.assert_equal(stores.open_cube(root, "meg/sub-01").compute(), cube.compute())
+    assert list(stores.catalog(root).index) == ["meg/sub-01"]
+    assert stores.verify(root) == []
+    (name, *_) = target.shards_of(first)
+    (Place.of(root) / "meg/sub-01").delete(name)
+    assert [fault.what for fault in stores.verify(root)] == ["is gone"]
+    with pytest.raises(stores.CorruptError, match="is gone"):
+        stores.open_cube(root, "meg/sub-01").compute(scheduler="synchronous")
