@@ -5,12 +5,14 @@ from difflib import get_close_matches
 from typing import Final
 
 from stores.errors import InputError
-from stores.readers import it_cshl, kriegeskorte2008
+from stores.readers import it_cshl, kriegeskorte2008, raster, tvsd
 from stores.readers.reader import Reader, table
 
 __all__ = ["READERS", "Reader", "reader"]
 
-READERS: Final[Mapping[str, Reader]] = table([it_cshl.READER, kriegeskorte2008.READER])
+READERS: Final[Mapping[str, Reader]] = table(
+    [it_cshl.READER, kriegeskorte2008.READER, raster.READER, tvsd.READER]
+)
 
 
 def reader(name: str) -> Reader:
