@@ -57,7 +57,12 @@ def cube(ids, values):
     return xr.DataArray(
         np.asarray(values, float).reshape(-1, 1, 1, 1),
         dims=CUBE,
-        coords={STIMULUS: np.array(ids, object), "unit": np.array(["u"], object), "time": [0.0], "repeat": [0]},
+        coords={
+            STIMULUS: np.array(ids, object),
+            "unit": np.array(["u"], object),
+            "time": [0.0],
+            "repeat": [0],
+        },
     )
 
 
@@ -65,7 +70,9 @@ def test_join__by_stem_is_right_where_by_number_is_wrong():
     """Brain data numbered by the paper, scores numbered by ASCII: 91 of 157 images here have two numbers."""
     names = stems()
     truth = {stem: float(n) for n, stem in enumerate(names)}
-    brain = with_image_numbers(cube(sorted(names, reverse=True), [truth[s] for s in sorted(names)[::-1]]), names)
+    brain = with_image_numbers(
+        cube(sorted(names, reverse=True), [truth[s] for s in sorted(names)[::-1]]), names
+    )
     scores = with_image_numbers(cube(names, [truth[s] for s in names]), names)
     left, right = align(brain, scores)
     np.testing.assert_array_equal(left.values, right.values)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stores.dims import CUBE, REPEAT, STIMULUS, TIME, UNIT
 from stores.errors import InputError, SchemaError
-from stores.provenance import file_record
+from stores.readers.files import source_record
 from stores.specs import Spec
 from stores.validate import validate
 
@@ -49,7 +49,7 @@ def cube_of(
             attrs={
                 "modality": spec.name,
                 **attrs,
-                "sources": [file_record(one) for one in files],
+                "sources": [source_record(one) for one in files],
                 "dropped": {name: int(count) for name, count in (dropped or {}).items() if count},
             },
         )

@@ -1,5 +1,7 @@
 """Finding and opening source files, with faults that name file and field."""
 
+import hashlib
+import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,8 +11,27 @@ import numpy as np
 import scipy.io
 
 from stores.errors import InputError
+from stores.provenance import file_record
 
 LISTED = 8
+HASHED_AT_MOST = 10**9
+ENDS = 2**20
+
+
+def source_record(path: Path, hash_at_most: int = HASHED_AT_MOST) -> dict[str, Any]:
+    """Name, size and SHA-256 of one source file; beyond 1 GB the hash is of its first and last MB alone.
+
+    Hashing all of a big file would read it twice. What the hash covers is then told as `hashed`.
+    """
+    size = path.stat().st_size
+    if size <= hash_at_most:
+        return file_record(path)
+    with path.open("rb") as file:
+        digest = hashlib.sha256(file.read(ENDS))
+        file.seek(-ENDS, os.SEEK_END)
+        digest.update(file.read(ENDS))
+    hashed = f"the first and last {ENDS} bytes"
+    return {"file": path.name, "bytes": size, "sha256": digest.hexdigest(), "hashed": hashed}
 
 
 def find(path: Path, name: str) -> Path:

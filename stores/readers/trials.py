@@ -1,0 +1,156 @@
+"""Recordings made of trials as cubes: which trial is which stimulus and repeat, read in blocks that suit both.
+
+A block is what one task reads and writes. Its edges are those of the store's shards, except along axes that
+cannot be cut without reading the same bytes again; there it is whole (`blocks`). `storage` gives the words for
+`stores.writing`, and `regions` the regions to fill, so that an import reads every byte of a cube's source once.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from numpy.typing import NDArray
+
+from stores.dims import CUBE, REPEAT, STIMULUS
+from stores.layout import Access, layout, stimulus_block
+from stores.readers.lazy import Region, starts
+from stores.write import Target
+
+BLOCK_AT_MOST: Final = 128 * 2**20
+PIECE_BYTES: Final = 16 * 2**20
+"""How much of a source is held at once beside the block that it goes into."""
+Chunks = tuple[tuple[int, ...], ...]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Presented:
+    """Stimuli, sorted by id, and the trial of each presentation: (stimulus, repeat), -1 where there was none."""
+
+    stimuli: tuple[str, ...]
+    trials: Indices
+
+    def coord(self, values: Any) -> tuple[tuple[str, str], NDArray[Any]]:
+        """Something known of each trial, by stimulus and repeat: a whole number (-1 for none) or else NaN."""
+        array = np.asarray(values)
+        found = array[self.trials.clip(0)]
+        if array.dtype.kind == "f":
+            return (STIMULUS, REPEAT), np.where(self.trials < 0, np.nan, found)
+        return (STIMULUS, REPEAT), np.where(self.trials < 0, -1, found.astype(np.int64))
+
+
+def presented(stimuli: Iterable[str], trials: Iterable[int]) -> Presented:
+    """Repeats of a stimulus are counted in the order given; stimuli go by id, whatever that order is."""
+    by_id: dict[str, list[int]] = {}
+    for one, trial in zip(stimuli, trials, strict=True):
+        by_id.setdefault(one, []).append(int(trial))
+    ids = tuple(sorted(by_id))
+    table = np.full((len(ids), max(map(len, by_id.values()), default=1)), -1, np.int64)
+    for row, one in enumerate(ids):
+        table[row, : len(by_id[one])] = by_id[one]
+    return Presented(ids, table)
+
+
+class Pieces(Protocol):
+    """A picklable way into a recording: some trials (ascending), units and times, in bearable pieces."""
+
+    def __call__(
+        self, trials: Indices, units: slice, times: slice
+    ) -> Iterator[tuple[slice, slice, slice, NDArray[Any]]]:
+        """Yield (trials, units, times, values (trial, unit, time)); slices count from the first asked for."""
+
+
+@dataclass(frozen=True)
+class TrialReader:
+    """Blocks (stimulus, unit, time, repeat), float32, of a recording."""
+
+    pieces: Pieces
+    trials: Indices
+
+    def __call__(self, where: Region) -> NDArray[np.float32]:
+        """Values there; NaN where a stimulus was not presented as often. Raises InputError."""
+        table = self.trials[where[0], where[3]]
+        shape = (
+            table.shape[0],
+            where[1].stop - where[1].start,
+            where[2].stop - where[2].start,
+            table.shape[1],
+        )
+        found = np.full(shape, np.nan, np.float32)
+        row, repeat = np.nonzero(table >= 0)
+        order = np.argsort(table[row, repeat], kind="stable")
+        row, repeat = row[order], repeat[order]
+        asked = table[row, repeat]
+        if len(asked):
+            for trials, units, times, values in self.pieces(asked, where[1], where[2]):
+                found[row[trials], units, times, repeat[trials]] = values
+        return found
+
+
+def blocks(shape: Sequence[int], dtype: npt.DTypeLike, *, whole: Sequence[str], slow: str) -> Chunks:
+    """Chunks of a cube: shards of the store, but whole along the axes `whole`.
+
+    slow : the axis along which the source may be cut for nothing, its outermost. Of the store's layouts, that
+    of responses first, the one is taken that cuts the others least while a block is at most 128 MB.
+    """
+    found = [_chunks(shape, dtype, access, stimuli, whole) for access, stimuli in _storages(shape, dtype)]
+    sizes = [np.dtype(dtype).itemsize * prod(one[0] for one in chunks) for chunks in found]
+    small = [chunks for chunks, size in zip(found, sizes, strict=True) if size <= BLOCK_AT_MOST]
+    return min(
+        small or [found[int(np.argmin(sizes))]],
+        key=lambda one: prod(map(len, one)) / len(one[CUBE.index(slow)]),
+    )
+
+
+def storage(cube: xr.DataArray) -> Mapping[str, Any]:
+    """`access` and `stimuli` for `stores.writing`, with which the cube's blocks are made of whole shards."""
+    for access, stimuli in _storages(cube.shape, cube.dtype):
+        shard = _shard(cube.shape, cube.dtype, access, stimuli)
+        cut = zip(cube.chunks or [(size,) for size in cube.shape], shard, strict=True)
+        if all(size % step == 0 for sizes, step in cut for size in sizes[:-1]):
+            return {"access": access, "stimuli": stimuli}
+    return {"access": "unit", "stimuli": None}
+
+
+def regions(target: Target, cube: xr.DataArray) -> list[Region]:
+    """The regions to fill: whole shards, cut only where the blocks of the lazy `cube` are, in C order."""
+    edges = []
+    for axis, (size, shard) in enumerate(zip(target.shape, target.shard, strict=True)):
+        sizes = cube.chunks[axis] if cube.chunks else (size,)
+        ends = [stop for _, stop in starts(sizes) if stop % shard == 0 or stop == size]
+        edges.append([slice(a, b) for a, b in itertools.pairwise([0, *ends])])
+    return list(itertools.product(*edges))
+
+
+def runs(indices: Indices, gap: int = 0) -> list[tuple[int, int]]:
+    """Ascending indices as (first place, last place + 1) of stretches with holes of at most `gap`."""
+    cut = np.flatnonzero(np.diff(indices) > gap + 1) + 1
+    return list(itertools.pairwise([0, *cut.tolist(), len(indices)])) if len(indices) else []
+
+
+def _storages(shape: Sequence[int], dtype: npt.DTypeLike) -> list[tuple[Access, int | None]]:
+    one = np.dtype(dtype).itemsize * prod(shape[1:])
+    return [("unit", None), ("stimulus", None), ("stimulus", stimulus_block(one, shape[0]))]
+
+
+def _shard(
+    shape: Sequence[int], dtype: npt.DTypeLike, access: Access, stimuli: int | None
+) -> tuple[int, ...]:
+    shard = layout(CUBE, tuple(shape), dtype, access=access, stimuli=stimuli).shard
+    return tuple(min(step, size) for step, size in zip(shard, shape, strict=True))
+
+
+def _chunks(
+    shape: Sequence[int], dtype: npt.DTypeLike, access: Access, stimuli: int | None, whole: Sequence[str]
+) -> Chunks:
+    steps = _shard(shape, dtype, access, stimuli)
+    found = []
+    for dim, size, step in zip(CUBE, shape, steps, strict=True):
+        step = size if dim in whole else step
+        found.append(tuple(min(step, size - start) for start in range(0, size, step)))
+    return tuple(found)
