@@ -99,9 +99,9 @@ def inverse(norm: Doubles) -> Doubles:
 class _Survey:
     """What must be known of all stimuli before the first is placed; `chunks` are runs of them."""
 
-    trials: npt.NDArray[Any]
+    raw: npt.NDArray[Any]
     chunks: Sequence[slice]
-    origin: Doubles | None
+    origin: Doubles
     mean: Doubles
     norm: Doubles
     shift: Doubles
@@ -111,25 +111,24 @@ def _survey(trials: npt.NDArray[Any], distance: Distance) -> _Survey:
     stimuli, units, repeats = trials.shape
     step = max(1, CHUNK // max(units, 1))
     chunks = [slice(i, min(i + step, stimuli)) for i in range(0, stimuli, step)]
-    if repeats > 1:  # read several times below; averaging again would cost more than keeping it
-        trials = np.concatenate([mean_trials(trials[rows]) for rows in chunks])[..., None]
+    # One trial is read as it is, several times; averaging again would cost more than keeping averages.
+    raw = trials[..., 0] if repeats == 1 else np.concatenate([mean_trials(trials[rows]) for rows in chunks])
     mean, norm, shift = np.zeros(stimuli), np.empty(stimuli), np.zeros(units)
     with np.errstate(invalid="ignore", over="ignore"):  # an incomplete stimulus; its norm tells
-        origin = _origin(trials, chunks) if distance.shiftable else None
+        origin = _origin(raw, chunks) if distance.shiftable else np.zeros(1)
         for rows in chunks:
-            x = _read(trials[rows], origin)
             if distance.centred:
-                mean[rows] = _centre(x)
+                mean[rows] = _means(raw[rows])
+            x = np.subtract(raw[rows], mean[rows, None] + origin, dtype=np.float64)
             norm[rows] = np.sqrt(np.vecdot(x, x))
             shift += _weighted(x, inverse(norm[rows]))
-    return _Survey(trials, chunks, origin, mean, norm, shift / stimuli)
+    return _Survey(raw, chunks, origin, mean, norm, shift / stimuli)
 
 
 def _place(common: _Survey, rows: slice, y: Floats) -> Doubles:
     """Write y of some stimuli; returns it before it was rounded."""
     with np.errstate(invalid="ignore"):
-        x = _read(common.trials[rows], common.origin)
-        x -= common.mean[rows, None]
+        x = np.subtract(common.raw[rows], common.mean[rows, None] + common.origin, dtype=np.float64)
         x *= inverse(common.norm[rows])[:, None]
         x -= common.shift
     x[~np.isfinite(common.norm[rows])] = 0.0
@@ -137,19 +136,21 @@ def _place(common: _Survey, rows: slice, y: Floats) -> Doubles:
     return x
 
 
-def _read(trials: npt.NDArray[Any], origin: Doubles | None) -> Doubles:
-    """Patterns (stimulus, unit) of some stimuli in double precision, moved to `origin`."""
-    x = mean_trials(trials)
-    if origin is not None:
-        x -= origin
-    return x
+def _means(raw: npt.NDArray[Any]) -> Doubles:
+    """Mean of each row; of a constant row exactly its value, from which subtracting it leaves exactly zero."""
+    mean = raw.mean(axis=1, dtype=np.float64)
+    # The rounded mean of a constant row can be one unit in the last place off, and would leave a "pattern".
+    near = np.flatnonzero(np.abs(raw[:, 0] - mean) <= 1e-12 * np.abs(mean))
+    flat = near[(raw[near] == raw[near, :1]).all(axis=1)]
+    mean[flat] = raw[flat, 0]
+    return np.asarray(mean)
 
 
-def _origin(trials: npt.NDArray[Any], chunks: Sequence[slice]) -> Doubles:
+def _origin(raw: npt.NDArray[Any], chunks: Sequence[slice]) -> Doubles:
     """Mean pattern (unit,), weighted by inverse squared norm so that a huge one does not bury the small."""
-    total, weight = np.zeros(trials.shape[1]), 0.0
+    total, weight = np.zeros(raw.shape[1]), 0.0
     for rows in chunks:
-        x = mean_trials(trials[rows])
+        x = raw[rows].astype(np.float64)
         near = inverse(np.vecdot(x, x))
         total += _weighted(x, near)
         weight += near.sum()
@@ -160,15 +161,3 @@ def _weighted(x: Doubles, weights: Doubles) -> Doubles:
     """Weighted sum (unit,) of the rows of `x` that have a weight."""
     used = weights > 0
     return np.asarray(weights @ x if used.all() else weights[used] @ x[used])
-
-
-def _centre(x: Doubles) -> Doubles:
-    """Subtract the mean of each row of `x` in place and return it; constant rows become exactly zero."""
-    mean = x.mean(axis=1)
-    x -= mean[:, None]
-    # The rounded mean of a constant row can be one unit in the last place off, and would leave a "pattern".
-    near = np.flatnonzero(np.abs(x[:, 0]) <= 1e-12 * np.abs(mean))
-    flat = near[(x[near] == x[near, :1]).all(axis=1)]
-    mean[flat] += x[flat, 0]
-    x[flat] = 0.0
-    return np.asarray(mean)

@@ -16,11 +16,11 @@ from pipeline.kernels.triangle import Rows, pairs
 from pipeline.plan import size
 from stores.dims import REPEAT, STIMULUS, TIME, UNIT
 
-WORK_AT_LEAST: Final = 4e9
-"""Multiplications worth a task of their own, about a tenth of a second of one core."""
 SHARES: Final = 8
-"""Into how many tasks a cube is cut that would fit fewer, so that cores share it. Never asks how many there
-are."""
+"""Into how many tasks a cube is cut that would fit fewer, so that cores share it; never how many there are."""
+WORTH_A_TIME: Final = 5e8
+WORTH_A_STRIPE: Final = 4e9
+"""Multiplications worth a task of their own: a stripe of units also costs the adding of its products."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def layout(cube: xr.DataArray, task_bytes: int) -> Layout:
     room = max(0, task_bytes - SCRATCH) // (8 * (FAN_IN + 2))  # pairs of one tile and time block
     rows = tuple(_tiles(stimuli, max(1, room)))
     work = stimuli**2 * units * times / 2
-    shares = int(min(SHARES, max(1.0, work // WORK_AT_LEAST)))
-    block = min(max(1, room // max(1, max(pairs(stimuli, tile) for tile in rows))), max(1, times // shares))
+    block = max(1, times // int(min(SHARES, max(1.0, work // WORTH_A_TIME))))
+    block = min(block, max(1, room // max(1, max(pairs(stimuli, tile) for tile in rows))))
     block = _fitting(block, times, cube.chunksizes.get(TIME))
     stripe = _units(cube, block, rows, task_bytes)
     if stripe < 1 < block:
@@ -55,6 +55,7 @@ def layout(cube: xr.DataArray, task_bytes: int) -> Layout:
             f"an RDM of {stimuli:,} stimuli with {sizes[REPEAT]:,} repeats needs {size(need)} for one unit at "
             f"one time, and a task may hold {size(task_bytes)}. Raise `task_bytes`, or average repeats first."
         )
+    shares = int(min(SHARES, max(1.0, work // WORTH_A_STRIPE)))
     stripes = -(-shares // (-(-times // block) * len(rows)))
     stripe = _fitting(min(stripe, -(-units // stripes)), units, cube.chunksizes.get(UNIT))
     return Layout(block, stripe, rows, _peak(cube, block, stripe, rows))

@@ -1,11 +1,12 @@
 """RDMs of a cube: one per time point, lazily, in tiles of pairs, blocks of time and stripes of units."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import dask.array as da
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 import xarray as xr
 from dask.base import tokenize
 
@@ -96,11 +97,22 @@ def _labelled(cube: xr.DataArray, data: da.Array, metric: str) -> xr.DataArray:
     return rdms.assign_coords(xr.Coordinates(names, indexes={}))
 
 
+Ids = npt.NDArray[np.object_]
 _ORIGINS = ("network", "layer", "dataset", "subject", "region")
 
 
-def pair_ids(ids: pd.Index | Iterable[str]) -> tuple[Any, Any]:
-    """First and second stimulus of every pair, in `numpy.triu_indices(k=1)` order."""
-    names = np.asarray(ids, dtype=object)
-    counts = np.arange(len(names))[::-1]
-    return np.repeat(names, counts), np.concatenate([names[i:] for i in range(1, len(names) + 1)])
+def pair_ids(ids: Iterable[str]) -> tuple[Ids, Ids]:
+    """First and second stimulus of every pair, in `numpy.triu_indices(k=1)` order; read-only."""
+    return _pair_ids(tuple(ids))
+
+
+@lru_cache(maxsize=8)
+def _pair_ids(ids: tuple[str, ...]) -> tuple[Ids, Ids]:
+    # Layers, subjects and times share their stimuli, and so these millions of names.
+    names = np.empty(len(ids), dtype=object)
+    names[:] = ids
+    first = np.repeat(names, np.arange(len(names))[::-1])
+    second = np.concatenate([names[i:] for i in range(1, len(names) + 1)])
+    for side in (first, second):
+        side.flags.writeable = False
+    return first, second
