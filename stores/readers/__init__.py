@@ -5,13 +5,20 @@ from difflib import get_close_matches
 from typing import Final
 
 from stores.errors import InputError
-from stores.readers import it_cshl, kay2008, kriegeskorte2008, raster, tvsd
+from stores.readers import it_cshl, kay2008, kay2008_neuromatch, kriegeskorte2008, raster, tvsd
 from stores.readers.reader import Reader, table
 
 __all__ = ["READERS", "Reader", "reader"]
 
 READERS: Final[Mapping[str, Reader]] = table(
-    [it_cshl.READER, kay2008.READER, kriegeskorte2008.READER, raster.READER, tvsd.READER]
+    [
+        it_cshl.READER,
+        kay2008.READER,
+        kay2008_neuromatch.READER,
+        kriegeskorte2008.READER,
+        raster.READER,
+        tvsd.READER,
+    ]
 )
 
 
