@@ -14,7 +14,7 @@ from stores.readers.files import source_record
 from stores.specs import Spec
 from stores.validate import validate
 
-Labels = Mapping[str, tuple[str, Any]]
+Labels = Mapping[str, tuple[str | tuple[str, ...], Any]]
 
 
 def cube_of(
@@ -31,7 +31,7 @@ def cube_of(
 ) -> xr.DataArray:
     """A cube of `spec` from values (stimulus, unit, time, repeat), NumPy or Dask, and the labels of its axes.
 
-    coords : name -> (dim, values).    dropped : what was left out -> how much of it.
+    coords : name -> (dim or dims, values).    dropped : what was left out -> how much of it.
     Raises InputError, naming the first source, where the labels are not unique or do not fit.
     """
     files = list(sources)
