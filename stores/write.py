@@ -22,6 +22,7 @@ import xarray as xr
 import zarr
 from zarr.abc.store import Store
 from zarr.core.buffer import Buffer
+from zarr.core.common import BytesLike
 from zarr.errors import ZarrUserWarning
 from zarr.storage import WrapperStore
 
@@ -215,9 +216,10 @@ def mark_of(manifest: bytes) -> bytes:
     return f"manifest sha256 {hashlib.sha256(manifest).hexdigest()}\n".encode()
 
 
-def crc32c(data: bytes | memoryview) -> str:
+def crc32c(data: BytesLike) -> str:
     """CRC32C of some bytes, as eight hex digits."""
-    return f"{google_crc32c.value(bytes(data)):08x}"
+    view = np.frombuffer(data, np.uint8) if len(data) else b""  # an array is read in place, never copied
+    return f"{google_crc32c.value(view):08x}"
 
 
 class _Recorder(WrapperStore[Store]):
@@ -229,8 +231,7 @@ class _Recorder(WrapperStore[Store]):
 
     async def set(self, key: str, value: Buffer) -> None:
         await super().set(key, value)
-        data = value.to_bytes()
-        self.seen[key] = (len(data), crc32c(data))
+        self.seen[key] = (len(value), crc32c(value.as_buffer_like()))
 
 
 def _usable(place: Place, name: str, made_from: Mapping[str, Any]) -> bool:
@@ -308,13 +309,12 @@ def _create(
 
 def _as_dataset(template: xr.DataArray, made_from: Mapping[str, Any]) -> xr.Dataset:
     """The template with no values, plain coordinates and plain JSON attributes."""
-    blank = xr.DataArray(
-        dask.array.empty(template.shape, dtype=template.dtype, chunks=template.shape),
-        dims=template.dims,
-        coords={name: _plain(coord) for name, coord in template.coords.items()},
-        attrs={str(k): _json(v) for k, v in template.attrs.items()} | {"provenance": provenance(made_from)},
-    )
-    return blank.to_dataset(name=VALUES).assign_attrs(neurocube_schema=SCHEMA_VERSION)
+    blank = dask.array.empty(template.shape, dtype=template.dtype, chunks=template.shape)
+    attrs = {str(k): _json(v) for k, v in template.attrs.items()} | {"provenance": provenance(made_from)}
+    # Without indexes: a million unit ids would be hashed and never looked up.
+    coords = xr.Coordinates({name: _plain(coord) for name, coord in template.coords.items()}, indexes={})
+    variables = {VALUES: xr.Variable(template.dims, blank, attrs)}
+    return xr.Dataset(variables, coords, {"neurocube_schema": SCHEMA_VERSION})
 
 
 def _plain(coord: xr.DataArray) -> xr.Variable:

@@ -98,7 +98,7 @@ def test_second_run_makes_nothing_again(undisturbed):
     began = time.monotonic()
     said = run(store)
     assert shards(store) == before
-    assert said.count("(there already)") == 3 + 20 + 4
+    assert said.count("(there already)") == 3 + 20 + 4  # imports, layers, RDMs and scores of two steps
     assert time.monotonic() - began < took
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline import rsa
+from pipeline.blocks import TASK_BYTES
 from pipeline.study.schema import RsaStep, StudyError, near
 from stores import align, open_cube
 from stores.dims import CANDIDATE, SUBJECT, UNIT
@@ -28,9 +29,20 @@ class Result:
 
 
 def results(
-    root: str, step_name: str, step: RsaStep, candidates: list[str], references: list[str]
+    root: str,
+    step_name: str,
+    step: RsaStep,
+    candidates: list[str],
+    references: list[str],
+    *,
+    owner: str = "",
+    task_bytes: int = TASK_BYTES,
 ) -> Iterator[Result]:
-    """RDMs of the candidates, then for each region the measured RDMs and the scores; each is lazy."""
+    """RDMs of the candidates, then for each region the measured RDMs and the scores; each is lazy.
+
+    owner : the step under whose name the candidates' RDMs are kept, for all steps that ask for the same.
+    task_bytes : what one task may hold; PlanError where that is too little.
+    """
     networks = [open_cube(root, name) for name in candidates]
     measured = [open_cube(root, name) for name in references]
     networks, measured = _joined(step, networks, measured)
@@ -40,10 +52,11 @@ def results(
         "join": step.join,
         "candidates": _keys(candidates, networks),
     }
-    stack = _candidates(networks, step)
-    yield Result(f"rdm/{step_name}/candidates", stack, common)
-    stored = open_cube(root, f"rdm/{step_name}/candidates")
-    for label, reference in _regions(step, measured):
+    stack = _candidates(networks, step, task_bytes)
+    shared = f"rdm/{owner or step_name}/candidates"
+    yield Result(shared, stack, common)
+    stored = open_cube(root, shared)
+    for label, reference in _regions(step, measured, task_bytes):
         suffix = f"/{label}" if label else ""
         made = common | {"reference": _keys(references, measured), "region": label, "method": step.method}
         if step.by and reference.nbytes <= KEPT_BYTES:
@@ -52,14 +65,18 @@ def results(
                 name, reference, {k: v for k, v in made.items() if k not in ("method", "candidates")}
             )
             reference = open_cube(root, name)
-        yield Result(f"rsa/{step_name}{suffix}", _scores(stored, reference, step, step_name, label), made)
+        yield Result(
+            f"rsa/{step_name}{suffix}",
+            _scores(stored, reference, step, f"{step_name} {label}".strip(), task_bytes),
+            made,
+        )
 
 
 def _scores(
-    stored: xr.DataArray, reference: xr.DataArray, step: RsaStep, step_name: str, label: str
+    stored: xr.DataArray, reference: xr.DataArray, step: RsaStep, name: str, task_bytes: int
 ) -> xr.DataArray:
-    score = rsa.evaluate(_unstacked(stored), reference, method=step.method)
-    return score.assign_attrs(metric=step.metric, reference=f"{step_name} {label}".strip())
+    score = rsa.evaluate(_unstacked(stored), reference, method=step.method, task_bytes=task_bytes)
+    return score.assign_attrs(metric=step.metric, reference=name)
 
 
 def _keys(names: list[str], cubes: list[xr.DataArray]) -> dict[str, str]:
@@ -76,8 +93,8 @@ def _joined(
     return aligned[: len(networks)], [next(rest) if UNIT in cube.dims else cube for cube in measured]
 
 
-def _candidates(networks: list[xr.DataArray], step: RsaStep) -> xr.DataArray:
-    rdms = [rsa.rdm(cube, metric=step.metric) for cube in networks]
+def _candidates(networks: list[xr.DataArray], step: RsaStep, task_bytes: int) -> xr.DataArray:
+    rdms = [rsa.rdm(cube, metric=step.metric, task_bytes=task_bytes) for cube in networks]
     labels = [(str(cube.attrs["network"]), str(cube.attrs["layer"])) for cube in networks]
     stack = xr.concat(
         rdms, CANDIDATE, coords="minimal", compat="override", combine_attrs="drop_conflicts", join="exact"
@@ -112,14 +129,16 @@ def _unstacked(stack: xr.DataArray) -> dict[str, xr.DataArray]:
     }
 
 
-def _regions(step: RsaStep, measured: list[xr.DataArray]) -> Iterator[tuple[str, xr.DataArray]]:
+def _regions(
+    step: RsaStep, measured: list[xr.DataArray], task_bytes: int
+) -> Iterator[tuple[str, xr.DataArray]]:
     """(label, stack of measured RDMs over subjects); one without a label where no `by` is asked for."""
     if not step.by:
-        yield "", _stack([_as_stack(cube, step) for cube in measured])
+        yield "", _stack([_as_stack(cube, step, task_bytes) for cube in measured])
         return
     for label in _labels(step, measured):
         cubes = [cube.isel({UNIT: np.flatnonzero(cube[step.by].values == label)}) for cube in measured]
-        yield label, _stack([_as_stack(cube, step) for cube in cubes])
+        yield label, _stack([_as_stack(cube, step, task_bytes) for cube in cubes])
 
 
 def _labels(step: RsaStep, measured: list[xr.DataArray]) -> list[str]:
@@ -136,11 +155,15 @@ def _labels(step: RsaStep, measured: list[xr.DataArray]) -> list[str]:
     return list(dict.fromkeys(str(value) for value in measured[0][step.by].values if str(value)))
 
 
-def _as_stack(cube: xr.DataArray, step: RsaStep) -> xr.DataArray:
+def _as_stack(cube: xr.DataArray, step: RsaStep, task_bytes: int) -> xr.DataArray:
     """Measured RDMs over subjects, from a stored stack or from one subject's responses."""
     if cube.attrs["modality"] == RDM_STACK.name:
         return cube
-    rdm = cube if cube.attrs["modality"] == RDM.name else rsa.rdm(cube, metric=step.metric)
+    rdm = (
+        cube
+        if cube.attrs["modality"] == RDM.name
+        else rsa.rdm(cube, metric=step.metric, task_bytes=task_bytes)
+    )
     subject = str(cube.attrs.get("subject", cube.name))
     return rdm.expand_dims({SUBJECT: np.array([subject], object)})
 

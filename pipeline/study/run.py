@@ -1,5 +1,6 @@
 """Running a study: everything is checked first, then each step makes what is missing, in order."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Any, Final, Protocol
 import xarray as xr
 
 from pipeline import models, report
+from pipeline.blocks import TASK_BYTES
+from pipeline.cluster import limits
 from pipeline.extract import extract
 from pipeline.fill import Client, Progress, fill, lazy_source, shard_blocks
+from pipeline.plan import IDLE_BYTES
 from pipeline.study import geometry
 from pipeline.study.names import expand, merged
 from pipeline.study.schema import ExtractStep, ImportStep, ReportStep, RsaStep, Study, StudyError
@@ -116,7 +120,7 @@ def _plan(run: Run, name: str, step: Any, faults: list[str]) -> list[str]:
                 names, missing = expand(patterns, run.names())
                 faults += [f"steps.{name}: {fault}" for fault in missing]
                 found += names
-            return [f"rdm/{name}/candidates", f"rsa/{name}"]
+            return [f"rdm/{_owner(run.study, name, step)}/candidates", f"rsa/{name}"]
         case ReportStep():
             if len(Path(step.file).parts) != 1:
                 faults.append(
@@ -213,7 +217,10 @@ def _extract(run: Run, step: ExtractStep) -> None:
 def _rsa(run: Run, name: str, step: RsaStep) -> Iterator[str]:
     candidates, _ = expand(step.candidates, run.names())
     references, _ = expand(step.reference, run.names())
-    for result in geometry.results(run.root, name, step, candidates, references):
+    shared, room = _owner(run.study, name, step), task_bytes(run.client)
+    for result in geometry.results(
+        run.root, name, step, candidates, references, owner=shared, task_bytes=room
+    ):
         there = not run.overwrite and (Place.of(run.root) / result.name).read(COMPLETE) is not None
         lazy_coords = any(coord.chunks for coord in result.array.coords.values())
         # Scores share their inputs with the ceilings beside them: one computation for all.
@@ -221,6 +228,27 @@ def _rsa(run: Run, name: str, step: RsaStep) -> Iterator[str]:
         save(run.root, result.name, array, made_from=result.made_from, overwrite=run.overwrite)
         run.listener.made(result.name, reused=there)
         yield result.name
+
+
+def _owner(study: Study, name: str, step: RsaStep) -> str:
+    """The first step that asks for the same RDMs of the same candidates: they are made once."""
+    if step.join != "exact":  # it may leave each step other stimuli
+        return name
+    asked = (step.candidates, step.metric, step.join)
+    same = [
+        other
+        for other, one in study.steps.items()
+        if isinstance(one, RsaStep) and (one.candidates, one.metric, one.join) == asked
+    ]
+    return same[0]
+
+
+def task_bytes(client: Client | None) -> int:
+    """What one task may hold: the usual budget, or less where the workers of `client` have less."""
+    if client is None or (found := limits(client)).memory is None:
+        return TASK_BYTES
+    threads = math.ceil(found.threads / max(1, found.workers))
+    return min(TASK_BYTES, max(0, found.memory - IDLE_BYTES) // threads)
 
 
 def _report(run: Run, step: ReportStep) -> str:
