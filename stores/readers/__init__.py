@@ -5,18 +5,32 @@ from difflib import get_close_matches
 from typing import Final
 
 from stores.errors import InputError
-from stores.readers import it_cshl, kay2008, kay2008_neuromatch, kriegeskorte2008, raster, tvsd
+from stores.readers import (
+    haxby2001,
+    it_cshl,
+    kay2008,
+    kay2008_neuromatch,
+    kriegeskorte2008,
+    raster,
+    spm_betas,
+    things_behaviour,
+    things_fmri,
+    tvsd,
+)
 from stores.readers.reader import Reader, table
 
 __all__ = ["READERS", "Reader", "reader"]
 
 READERS: Final[Mapping[str, Reader]] = table(
     [
+        haxby2001.READER,
         it_cshl.READER,
         kay2008.READER,
         kay2008_neuromatch.READER,
         kriegeskorte2008.READER,
         raster.READER,
+        spm_betas.READER,
+        things_fmri.READER,
         tvsd.READER,
     ]
 )
