@@ -1,12 +1,12 @@
-"""Write `docs/cubes.md` from the specs, so that the page cannot say anything else (`make docs`)."""
+"""Write the pages that are made from the code, so that they cannot say anything else (`make docs`)."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from stores.readers import READERS
 from stores.specs import MODALITIES, RESULTS, SPECS, Spec
 from stores.validate import COMMON_ATTRS
 
-PAGE = Path(__file__).with_name("cubes.md")
 KINDS = {"f": "floating point", "i": "signed integer", "u": "unsigned integer"}
 HEAD = """# Cubes and results
 
@@ -22,8 +22,28 @@ trial that was not measured is NaN. Regions are one label per unit (`region`) or
 """
 
 
-def page() -> str:
-    """The whole page."""
+READERS_HEAD = """# Readers
+
+What `neurocube import READER PATH --into ROOT/NAME`, or an `import` step of a study, can bring in. Each becomes
+one or more [cubes](cubes.md); this page is written from the readers themselves (`make docs`).
+"""
+
+
+def pages() -> dict[str, str]:
+    """Every page by its file name."""
+    return {"cubes.md": cubes(), "readers.md": readers()}
+
+
+def readers() -> str:
+    """One section for each reader."""
+    parts = [READERS_HEAD]
+    for name, one in sorted(READERS.items()):
+        parts += [f"## {name}\n", f"{one.doc}\n", "Expects:\n", *(f"* {text}" for text in one.expects), ""]
+    return "\n".join(parts)
+
+
+def cubes() -> str:
+    """One section for each spec."""
     parts = [HEAD.format(attrs=", ".join(f"`{name}`" for name in COMMON_ATTRS))]
     parts += ["## Cubes\n", *(section(SPECS[name]) for name in MODALITIES)]
     parts += ["## Results\n", *(section(SPECS[name]) for name in RESULTS)]
@@ -51,4 +71,5 @@ def _coords(coords: Mapping[str, tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for name, text in pages().items():
+        Path(__file__).with_name(name).write_text(text, encoding="utf-8")

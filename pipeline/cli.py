@@ -107,6 +107,45 @@ def demo(
     sys.exit(0 if run_demo(folder, cluster.read(cluster_file), profile, console, _Terminal()) else 1)
 
 
+@app.command()
+def readers() -> None:
+    """List the datasets and layouts that can be imported, with the files each reader expects."""
+    from stores.readers import READERS
+
+    for name, one in sorted(READERS.items()):
+        console.print(name, style="bold")
+        console.print(f"  {one.doc}\n  expects: {', '.join(one.expects)}", markup=False)
+
+
+@app.command(name="import")
+def import_(
+    reader: Annotated[str, typer.Argument(help="A reader, as `neurocube readers` lists it.")],
+    path: Annotated[Path, typer.Argument(help="The dataset's folder or file.")],
+    into: Annotated[str, typer.Option(help="ROOT/NAME: the cubes become NAME/... in the store ROOT.")],
+    cluster_file: Annotated[Path | None, typer.Option("--cluster", help="A cluster file.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A profile of the cluster file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make the cubes anew.")] = False,
+) -> None:
+    """Import a dataset into a store; the same command again resumes after any kill."""
+    from pipeline import cluster
+    from pipeline.study import Run, Study, import_cubes
+    from stores.readers import reader as find_reader
+
+    find_reader(reader)
+    root, _, name = into.rstrip("/").rpartition("/")
+    if not root or not name:
+        raise StoreError(f"--into {into!r} is not ROOT/NAME, such as my-store/things-fmri")
+    if not path.exists():
+        raise StoreError(f"there is no {path}")
+    step = {"verb": "import", "reader": reader, "path": str(path), "into": name}
+    study = Study.model_validate({"title": "import", "store": root, "steps": {"import": step}})
+    with cluster.start(cluster.read(cluster_file), profile) as client:
+        if link := cluster.dashboard_link(client):
+            console.print(f"dashboard: {link}")
+        job = Run(study, _Terminal(), client, overwrite=overwrite)
+        console.print(f"{len(import_cubes(job, reader, path, name))} cubes in {root}")
+
+
 @app.command(name="catalog")
 def catalog_(root: Annotated[str, typer.Argument(help="A store: a folder or an fsspec URL.")]) -> None:
     """List every cube and result of a store."""

@@ -118,6 +118,21 @@ def test_run__dry_run_prints_the_plan_and_makes_nothing(neurocube, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_readers_and_import(neurocube, tmp_path):
+    code, out, _ = neurocube("readers")
+    assert code == 0
+    assert "92_brainRDMs.mat" in out
+    path = shared("data/rsa92-kriegeskorte2008")
+    code, out, err = neurocube("import", "kriegeskorte2008", path, "--into", tmp_path / "store/objects92")
+    assert (code, err) == (0, "")
+    assert "3 cubes in" in out
+    names = list(stores.catalog(tmp_path / "store").index)
+    assert names == [f"objects92/{name}" for name in ("human-it", "images", "monkey-it")]
+    assert neurocube("import", "kriegeskorte208", path, "--into", tmp_path / "s/x")[0] == 2
+    assert neurocube("import", "kriegeskorte2008", path, "--into", "x")[0] == 2
+    assert not (tmp_path / "s").exists()
+
+
 def test_show_csv__is_a_tidy_table(neurocube, tmp_path):
     from tests import report_results
 

@@ -6,6 +6,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def test_page_of_cubes_is_up_to_date():
-    page = runpy.run_path(str(DOCS / "generate.py"))["page"]()
-    assert (DOCS / "cubes.md").read_text(encoding="utf-8") == page, "run `make docs`"
+def test_generated_pages_are_up_to_date():
+    pages = runpy.run_path(str(DOCS / "generate.py"))["pages"]()
+    for name, text in pages.items():
+        assert (DOCS / name).read_text(encoding="utf-8") == text, "run `make docs`"

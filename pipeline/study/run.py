@@ -111,7 +111,7 @@ def _plan(run: Run, name: str, step: Any, faults: list[str]) -> list[str]:
                 raise InputError(
                     f"path {step.path} does not exist; {source.name} wants {', '.join(source.expects)}"
                 )
-            return [_into(name, step, cube) for cube in source.read(Path(step.path))]
+            return [f"{step.into or name}/{cube}" for cube in source.read(Path(step.path))]
         case ExtractStep():
             return _plan_extraction(run, name, step, faults)
         case RsaStep():
@@ -172,14 +172,23 @@ def run_study(run: Run) -> list[str]:
 
 
 def _import(run: Run, name: str, step: ImportStep) -> None:
-    for short, cube in reader(step.reader).read(Path(step.path)).items():
+    import_cubes(run, step.reader, Path(step.path), step.into or name)
+
+
+def import_cubes(run: Run, reader_name: str, path: Path, into: str) -> list[str]:
+    """Make every cube that a reader finds at `path`, as `<into>/<cube>`; returns their names."""
+    made = []
+    for short, cube in reader(reader_name).read(path).items():
+        sources = cube.attrs.get("sources", [])
         made_from = {
             "step": f"import/{IMPORT_VERSION}",
-            "reader": step.reader,
+            "reader": reader_name,
             "cube": short,
-            "sources": cube.attrs.get("sources", []),
+            "sources": sources,
         }
-        _store(run, _into(name, step, short), cube, made_from)
+        _store(run, f"{into}/{short}", cube, made_from)
+        made.append(f"{into}/{short}")
+    return made
 
 
 def _store(run: Run, name: str, cube: xr.DataArray, made_from: dict[str, Any]) -> None:
@@ -297,7 +306,3 @@ def _stimuli(run: Run, step: ExtractStep) -> Stimuli:
     if step.folder is not None:
         return read_folder(step.folder, on_error=step.on_error)
     return read_images(run.root, str(step.stimuli))
-
-
-def _into(name: str, step: ImportStep, cube: str) -> str:
-    return f"{step.into or name}/{cube}"
