@@ -82,7 +82,7 @@ def by_every_scheduler(lazy):
             "n_workers": workers,
             "threads_per_worker": 1,
             "host": "127.0.0.1",
-            "dashboard_address": None,
+            "dashboard_address": "127.0.0.1:0",
         }
         with LocalCluster(processes=True, memory_limit="2GB", **settings) as cluster, Client(cluster):
             yield f"{workers} workers", lazy.values

@@ -45,12 +45,13 @@ def layout(cube: xr.DataArray, task_bytes: int) -> Layout:
     work = stimuli**2 * units * times / 2
     block = max(1, times // int(min(SHARES, max(1.0, work // WORTH_A_TIME))))
     block = min(block, max(1, room // max(1, max(pairs(stimuli, tile) for tile in rows))))
+    # All units at once where that fits, of however few times: then nothing waits in memory to be added.
+    while block > 1 and _units(cube, block, rows, task_bytes) < units:
+        block -= 1
     block = _fitting(block, times, cube.chunksizes.get(TIME))
     stripe = _units(cube, block, rows, task_bytes)
-    if stripe < 1 < block:
-        block, stripe = 1, _units(cube, 1, rows, task_bytes)
     if stripe < 1:
-        need = max(moments_bytes(stimuli, 1, 1, sizes[REPEAT], cube.dtype, tile) for tile in rows)
+        need = _need(cube, 1, 1, rows)
         raise PlanError(
             f"an RDM of {stimuli:,} stimuli with {sizes[REPEAT]:,} repeats needs {size(need)} for one unit at "
             f"one time, and a task may hold {size(task_bytes)}. Raise `task_bytes`, or average repeats first."
@@ -76,14 +77,17 @@ def _tiles(stimuli: int, room: int) -> Iterator[Rows]:
 
 def _units(cube: xr.DataArray, times: int, rows: tuple[Rows, ...], task_bytes: int) -> int:
     """How many units a stripe of `times` time points may have."""
+    none, one = (_need(cube, units, times, rows) for units in (0, 1))
+    return int((task_bytes - none) // max(1, one - none))
+
+
+def _need(cube: xr.DataArray, units: int, times: int, rows: tuple[Rows, ...]) -> int:
+    """Peak bytes of the task that makes the largest tile of such a block."""
     sizes = cube.sizes
-
-    def need(units: int) -> int:
-        return max(
-            moments_bytes(sizes[STIMULUS], units, times, sizes[REPEAT], cube.dtype, tile) for tile in rows
-        )
-
-    return int((task_bytes - need(0)) // max(1, need(1) - need(0)))
+    made = max(moments_bytes(sizes[STIMULUS], units, times, sizes[REPEAT], cube.dtype, tile) for tile in rows)
+    # A lazy block is decoded or joined from others, which are there beside it and not given back at once.
+    before = sizes[STIMULUS] * units * times * sizes[REPEAT] * cube.dtype.itemsize
+    return made + (before if cube.chunks is not None else 0)
 
 
 def _fitting(wanted: int, whole: int, stored: tuple[int, ...] | None) -> int:
@@ -95,9 +99,6 @@ def _fitting(wanted: int, whole: int, stored: tuple[int, ...] | None) -> int:
 
 
 def _peak(cube: xr.DataArray, times: int, units: int, rows: tuple[Rows, ...]) -> int:
-    sizes, few = cube.sizes, min(FAN_IN, -(-cube.sizes[UNIT] // max(1, units)))
-    made = [moments_bytes(sizes[STIMULUS], units, times, sizes[REPEAT], cube.dtype, tile) for tile in rows]
-    merged = [merge_bytes(sizes[STIMULUS], times, few, tile) for tile in rows] if few > 1 else [0]
-    block = sizes[STIMULUS] * units * times * sizes[REPEAT] * cube.dtype.itemsize
-    joined = 2 * block if cube.chunks is not None else 0  # Dask makes a block of those it has: both are there
-    return max(*made, *merged, joined)
+    few = min(FAN_IN, -(-cube.sizes[UNIT] // max(1, units)))
+    merged = max(merge_bytes(cube.sizes[STIMULUS], times, few, tile) for tile in rows) if few > 1 else 0
+    return max(_need(cube, units, times, rows), merged)
