@@ -30,7 +30,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Presented:
-    """Stimuli, sorted by id, and the trial of each presentation: (stimulus, repeat), -1 where there was none."""
+    """Stimuli, by id if not `in_order`, and the trials: (stimulus, repeat), -1 where there was none."""
 
     stimuli: tuple[str, ...]
     trials: Indices
@@ -54,6 +54,11 @@ def presented(stimuli: Iterable[str], trials: Iterable[int]) -> Presented:
     for row, one in enumerate(ids):
         table[row, : len(by_id[one])] = by_id[one]
     return Presented(ids, table)
+
+
+def in_order(stimuli: Iterable[str], trials: Iterable[int]) -> Presented:
+    """Stimuli that were each presented once, in the order given: for sources that can only be read in theirs."""
+    return Presented(tuple(stimuli), np.array([[one] for one in trials], np.int64).reshape(-1, 1))
 
 
 class Pieces(Protocol):
@@ -109,7 +114,8 @@ def blocks(shape: Sequence[int], dtype: npt.DTypeLike, *, whole: Sequence[str], 
 
 def storage(cube: xr.DataArray) -> Mapping[str, Any]:
     """`access` and `stimuli` for `stores.writing`, with which the cube's blocks are made of whole shards."""
-    for access, stimuli in _storages(cube.shape, cube.dtype):
+    own: list[tuple[Access, int | None]] = [("stimulus", cube.chunks[0][0])] if cube.chunks else []
+    for access, stimuli in [*_storages(cube.shape, cube.dtype), *own]:
         shard = _shard(cube.shape, cube.dtype, access, stimuli)
         cut = zip(cube.chunks or [(size,) for size in cube.shape], shard, strict=True)
         if all(size % step == 0 for sizes, step in cut for size in sizes[:-1]):
@@ -118,13 +124,18 @@ def storage(cube: xr.DataArray) -> Mapping[str, Any]:
 
 
 def regions(target: Target, cube: xr.DataArray) -> list[Region]:
-    """The regions to fill: whole shards, cut only where the blocks of the lazy `cube` are, in C order."""
+    """The regions to fill: whole shards, cut only where the blocks of the lazy `cube` are, in C order.
+
+    Where that makes regions much larger than a block may be, they are the shards themselves.
+    """
     edges = []
     for axis, (size, shard) in enumerate(zip(target.shape, target.shard, strict=True)):
         sizes = cube.chunks[axis] if cube.chunks else (size,)
         ends = [stop for _, stop in starts(sizes) if stop % shard == 0 or stop == size]
         edges.append([slice(a, b) for a, b in itertools.pairwise([0, *ends])])
-    return list(itertools.product(*edges))
+    found = list(itertools.product(*edges))
+    largest = max((prod(part.stop - part.start for part in one) for one in found), default=0)
+    return found if largest * cube.dtype.itemsize <= 4 * BLOCK_AT_MOST else target.regions()
 
 
 def runs(indices: Indices, gap: int = 0) -> list[tuple[int, int]]:

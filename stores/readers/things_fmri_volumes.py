@@ -1,0 +1,242 @@
+"""THINGS-fMRI as volumes: one NIfTI file of single-trial amplitudes per run, `..._betas.nii.gz`, and its trials.
+
+The folders go by several names, so the files are found wherever they are. Catch trials are dropped and counted.
+The name of an image's folder is wrong for five of them, so only its file's name counts. The files tell no split:
+an image shown once is `train` and others are `test`, as are images numbered above 12, of which none was trained.
+
+A compressed run can only be read from its beginning. A block of `train` is the images of one run, which are in
+order of presentation; a block of `test` is a repeat, which is a session. Either reads each of its runs once,
+streaming, to the checksum at its end.
+"""
+
+import gzip
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import prod
+from pathlib import Path
+from typing import IO, Any, Final
+
+import nibabel as nib
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from stores.dims import UNIT
+from stores.errors import InputError
+from stores.readers import volumes
+from stores.readers.lazy import from_blocks, plausible
+from stores.readers.reader import Reader
+from stores.readers.slabs import single
+from stores.readers.tables import read_table
+from stores.readers.things_fmri import fmri_cube
+from stores.readers.things_stems import stem_of
+from stores.readers.trials import Chunks, Indices, Presented, TrialReader, in_order, presented
+
+RUN: Final = re.compile(r"(?P<subject>sub-\w+?)_ses-\D*(?P<session>\d+)_run-(?P<run>\d+)_betas\.nii(\.gz)?")
+EXAMPLE: Final = "sub-01_ses-things01_run-01_betas.nii.gz"
+TRAINED: Final = 12
+"""The first 12 images of every concept are those shown once."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its file, the shape and dtype of its volumes, and the names of its trials, "" for catch trials."""
+
+    path: Path
+    table: Path
+    session: int
+    run: int
+    shape: tuple[int, ...]
+    stems: tuple[str, ...]
+
+
+def read(path: Path) -> Mapping[str, xr.DataArray]:
+    """`sub-01/train`, `sub-01/test`, ... from whatever folder holds the runs.
+
+    With `sub-01_space-T1w_brainmask.nii.gz` in the same folder or below, only voxels inside it are units.
+    Units carry x, y, z; presentations carry trial (counted through all runs), trial_session and trial_run.
+    Raises InputError.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder; wanted one that holds files like {EXAMPLE}")
+    files = sorted(one for one in path.rglob("*_betas.nii*") if RUN.fullmatch(one.name))
+    if not files:
+        raise InputError(f"{path} holds no files like {EXAMPLE}, at whatever depth")
+    by_subject: dict[str, list[Run]] = {}
+    for file in files:
+        if match := RUN.fullmatch(file.name):
+            run = _run(file, int(match["session"]), int(match["run"]))
+            by_subject.setdefault(match["subject"], []).append(run)
+    found: dict[str, xr.DataArray] = {}
+    for subject, runs in by_subject.items():
+        found |= {f"{subject}/{split}": cube for split, cube in _subject(path, subject, runs).items()}
+    return found
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The runs of one person, each read from its beginning; `inside` are the voxels that are units."""
+
+    paths: tuple[Path, ...]
+    first: tuple[int, ...]
+    inside: Indices
+
+    def __call__(
+        self,
+        trials: Indices,
+        units: slice,
+        times: slice,  # noqa: ARG002 - there is one time
+    ) -> Iterator[tuple[slice, slice, slice, NDArray[Any]]]:
+        """Yield pieces of one trial; see `stores.readers.trials.Pieces`."""
+        run = np.searchsorted(np.array(self.first), trials, side="right") - 1
+        for n in np.unique(run):
+            places = np.flatnonzero(run == n)
+            wanted = dict(zip((trials[places] - self.first[n]).tolist(), places.tolist(), strict=True))
+            for trial, volume in _volumes(self.paths[n]):
+                if trial in wanted:
+                    values = single(self.paths[n], "its values", volume[self.inside[units]])
+                    yield (
+                        slice(wanted[trial], wanted[trial] + 1),
+                        slice(None),
+                        slice(0, 1),
+                        values[None, :, None],
+                    )
+
+
+def _subject(path: Path, subject: str, runs: list[Run]) -> dict[str, xr.DataArray]:
+    runs = sorted(runs, key=lambda one: (one.session, one.run))
+    first = runs[0]
+    for a, b in pairwise(runs):
+        if (a.session, a.run) == (b.session, b.run) or a.shape[:3] != b.shape[:3]:
+            raise InputError(f"{b.path} is the same run as {a.path}, or its volumes have another shape")
+    inside, grid, masks = _inside(path, subject, first)
+    stems = [one for run in runs for one in run.stems]
+    counts = Counter(stems)
+    test = {one for one in counts if one and (counts[one] > 1 or int(one[-3:-1]) > TRAINED)}
+    starts = tuple(accumulate([len(one.stems) for one in runs[:-1]], initial=0))
+    pieces = Streams(tuple(one.path for one in runs), starts, inside)
+    sources = [one for run in runs for one in (run.path, run.table)] + masks
+    sessions = np.repeat([one.session for one in runs], [len(one.stems) for one in runs])
+    numbers = np.repeat([one.run for one in runs], [len(one.stems) for one in runs])
+    x, y, z = (axis[inside].astype("int32") for axis in grid)
+    units = [
+        f"x{a:03d}_y{b:03d}_z{c:03d}" for a, b, c in zip(x.tolist(), y.tolist(), z.tolist(), strict=True)
+    ]
+    found = {}
+    for split in ("train", "test"):
+        rows = [n for n, one in enumerate(stems) if one and (one in test) == (split == "test")]
+        if not rows:
+            continue
+        names = [stems[n] for n in rows]
+        shown = in_order(names, rows) if split == "train" else presented(names, rows)
+        chunks = _chunks(shown, len(inside), starts, split)
+        found[split] = fmri_cube(
+            from_blocks(TrialReader(pieces, shown.trials), chunks, np.float32),
+            shown,
+            split,
+            units,
+            {
+                "x": (UNIT, x),
+                "y": (UNIT, y),
+                "z": (UNIT, z),
+                "trial_session": shown.coord(sessions),
+                "trial_run": shown.coord(numbers),
+            },
+            subject,
+            sources,
+            {"catch trials": counts[""]},
+        )
+    return found
+
+
+def _chunks(shown: Presented, units: int, starts: tuple[int, ...], split: str) -> Chunks:
+    """Blocks of one run (`train`), or of one repeat (`test`)."""
+    if split == "test":
+        return ((len(shown.stimuli),), (units,), (1,), (1,) * shown.trials.shape[1])
+    run = np.searchsorted(starts, shown.trials[:, 0], side="right")
+    return (tuple(np.unique(run, return_counts=True)[1].tolist()), (units,), (1,), (1,))
+
+
+def _inside(path: Path, subject: str, run: Run) -> tuple[Indices, NDArray[Any], list[Path]]:
+    """Voxels that are units, in C order, the indices x, y, z of all, and the mask's file."""
+    grid = np.indices(run.shape[:3]).reshape(3, -1)
+    masks = sorted(path.rglob(f"{subject}_space-T1w_brainmask.nii*"))
+    if not masks:
+        return np.arange(grid.shape[1]), grid, []
+    mask = volumes.opened(masks[0])
+    if mask.shape != run.shape[:3]:
+        raise InputError(
+            f"{masks[0]} is a mask of {mask.shape}; {run.path.name} has volumes of {run.shape[:3]}"
+        )
+    inside = np.flatnonzero(volumes.values_of(mask).ravel() > 0)
+    if not len(inside):
+        raise InputError(f"{masks[0]} has no voxel inside")
+    return inside, grid, masks[:1]
+
+
+def _run(path: Path, session: int, run: int) -> Run:
+    """Header and trials of one run; its values are not read. Raises InputError."""
+    stem = path.name.removesuffix(".gz").removesuffix("_betas.nii")
+    table = path.with_name(f"{stem}_conditions.tsv")
+    if not table.exists():
+        raise InputError(f"{path} has no {table.name} beside it, which names its trials")
+    names = read_table(table, ["image_filename"], "\t")["image_filename"]
+    try:
+        stems = tuple("" if _catch(one) else stem_of(one) for one in names)
+    except InputError as error:
+        raise InputError(f"{table}: {error}") from error
+    with volumes.faults(path), _opened(path) as file:
+        header = nib.Nifti1Header.from_fileobj(file)
+        shape = tuple(map(int, header.get_data_shape()))
+    if len(shape) != 4 or shape[3] != len(stems):
+        raise InputError(f"{path} has the shape {shape}; {table.name} names {len(stems)} trials")
+    plausible(path, "its header", shape, header.get_data_dtype().itemsize)
+    _whole(path, int(header.get_data_offset()) + prod(shape) * header.get_data_dtype().itemsize)
+    return Run(path, table, session, run, shape, stems)
+
+
+def _whole(path: Path, wanted: int) -> None:
+    """Raise InputError where the size of the file, or that in the last bytes of a .gz, is not `wanted`."""
+    if path.name.endswith(".gz"):
+        with path.open("rb") as file:
+            file.seek(-4, 2)
+            there, wanted = int.from_bytes(file.read(4), "little"), wanted % 2**32
+    else:
+        there = path.stat().st_size
+    if there != wanted:
+        raise InputError(f"{path} holds {there} bytes of volumes and header; wanted {wanted}. Is it whole?")
+
+
+def _volumes(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
+    """(trial, voxels in C order, scaled) of one run, to the end, where a .gz is checked. Raises InputError."""
+    with volumes.faults(path), _opened(path) as file:
+        header = nib.Nifti1Header.from_fileobj(file)
+        dtype, shape = header.get_data_dtype(), header.get_data_shape()
+        slope, intercept = header.get_slope_inter()
+        file.seek(int(header.get_data_offset()))
+        size = prod(shape[:3]) * dtype.itemsize
+        for trial in range(shape[3]):
+            raw = np.frombuffer(file.read(size), dtype).reshape(shape[:3], order="F").ravel()
+            yield trial, raw if slope in (None, 1) and not intercept else raw * slope + intercept
+        if file.read(1):
+            raise InputError(f"{path} goes on after its last volume")
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")
+
+
+def _catch(name: str) -> bool:
+    return re.split(r"[/\\]", name)[-1].startswith("catch")
+
+
+READER: Final = Reader(
+    "things-fmri-volumes",
+    "Single-trial fMRI amplitudes of three people to 8,740 THINGS images, as NIfTI. Hebart et al. (2023).",
+    (EXAMPLE, EXAMPLE.replace("betas.nii.gz", "conditions.tsv")),
+    read,
+)
