@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import nibabel as nib
 import numpy as np
@@ -37,6 +37,7 @@ from stores.readers.trials import Chunks, Indices, Presented, TrialReader, in_or
 
 RUN: Final = re.compile(r"(?P<subject>sub-\w+?)_ses-\D*(?P<session>\d+)_run-(?P<run>\d+)_betas\.nii(\.gz)?")
 EXAMPLE: Final = "sub-01_ses-things01_run-01_betas.nii.gz"
+_HEADER: Final[Any] = nib.Nifti1Header
 TRAINED: Final = 12
 """The first 12 images of every concept are those shown once."""
 
@@ -190,7 +191,7 @@ def _run(path: Path, session: int, run: int) -> Run:
     except InputError as error:
         raise InputError(f"{table}: {error}") from error
     with volumes.faults(path), _opened(path) as file:
-        header = nib.Nifti1Header.from_fileobj(file)
+        header: Any = _HEADER.from_fileobj(file)
         shape = tuple(map(int, header.get_data_shape()))
     if len(shape) != 4 or shape[3] != len(stems):
         raise InputError(f"{path} has the shape {shape}; {table.name} names {len(stems)} trials")
@@ -214,7 +215,7 @@ def _whole(path: Path, wanted: int) -> None:
 def _volumes(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
     """(trial, voxels in C order, scaled) of one run, to the end, where a .gz is checked. Raises InputError."""
     with volumes.faults(path), _opened(path) as file:
-        header = nib.Nifti1Header.from_fileobj(file)
+        header: Any = _HEADER.from_fileobj(file)
         dtype, shape = header.get_data_dtype(), header.get_data_shape()
         slope, intercept = header.get_slope_inter()
         file.seek(int(header.get_data_offset()))
@@ -226,7 +227,7 @@ def _volumes(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
             raise InputError(f"{path} goes on after its last volume")
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> Any:
     return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")
 
 
