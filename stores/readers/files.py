@@ -12,6 +12,7 @@ import scipy.io
 
 from stores.errors import InputError
 from stores.provenance import file_record
+from stores.readers import mat5
 
 LISTED = 8
 HASHED_AT_MOST = 10**9
@@ -58,6 +59,7 @@ def load_mat(path: Path, variables: Sequence[str]) -> dict[str, Any]:
     Raises InputError where the file is none, is broken, or lacks a variable.
     """
     try:
+        mat5.check(path)
         there = [name for name, _, _ in scipy.io.whosmat(path)]
         found = scipy.io.loadmat(path, variable_names=list(variables), squeeze_me=True)
     except NotImplementedError as error:
