@@ -69,6 +69,7 @@ RULES = (
         "nothing is unpickled",
         ("stores", "pipeline"),
         ("pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"),
+        but=("stores.readers.unpickle_worker",),  # a process of its own, with an allow-list
         save=("pickle.UnpicklingError",),  # what torch raises for a file that it refuses
     ),
 )
