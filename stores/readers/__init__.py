@@ -6,15 +6,20 @@ from typing import Final
 
 from stores.errors import InputError
 from stores.readers import (
+    arrays,
     haxby2001,
     it_cshl,
     kay2008,
     kay2008_neuromatch,
     kriegeskorte2008,
+    nsd,
     raster,
     spm_betas,
     things_behaviour,
+    things_eeg2,
     things_fmri,
+    things_fmri_volumes,
+    things_meg,
     tvsd,
 )
 from stores.readers.reader import Reader, table
@@ -23,14 +28,24 @@ __all__ = ["READERS", "Reader", "reader"]
 
 READERS: Final[Mapping[str, Reader]] = table(
     [
+        arrays.READER,
         haxby2001.READER,
         it_cshl.READER,
         kay2008.READER,
         kay2008_neuromatch.READER,
         kriegeskorte2008.READER,
+        nsd.READER,
         raster.READER,
         spm_betas.READER,
+        things_behaviour.CONCEPTS,
+        things_behaviour.CSV,
+        things_behaviour.MEMORABILITY,
+        things_behaviour.THINGSPLUS,
+        things_eeg2.READER,
         things_fmri.READER,
+        things_fmri_volumes.READER,
+        things_meg.COSMO,
+        things_meg.READER,
         tvsd.READER,
     ]
 )
