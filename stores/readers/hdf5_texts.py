@@ -21,9 +21,11 @@ def texts_of(path: Path, file: h5py.File, name: str) -> list[str]:
 
 def char(path: Path, name: str, found: Any) -> str:
     """One char row as str."""
-    if isinstance(found, h5py.Dataset) and found.attrs.get("MATLAB_empty", 0):
-        return ""
-    if not isinstance(found, h5py.Dataset) or found.dtype != np.uint16:
+    if not isinstance(found, h5py.Dataset):
+        raise InputError(f"{path}: {name} holds something other than text")
+    if found.dtype != np.uint16:  # attributes are slow to read, and an empty text has another type
+        if found.attrs.get("MATLAB_empty", 0):
+            return ""
         raise InputError(f"{path}: {name} holds something other than text")
     try:
         return str(found[()].astype("<u2").tobytes().decode("utf-16-le"))

@@ -69,13 +69,14 @@ class Rows:
         self, trials: Indices, units: slice, times: slice
     ) -> Iterator[tuple[slice, slice, slice, NDArray[Any]]]:
         """Yield pieces; see `stores.readers.trials.Pieces`."""
-        columns = slice(None) if self.units is None else self.units
+        columns = None if self.units is None else self.units[units]
         with opened(self.path) as file:
             found = file[self.name]
             moments = range(times.start, times.stop) if self.times else range(1)
             for n, moment in enumerate(moments):
                 for first, last, rows in self._rows(found, trials, moment):
-                    values = single(self.path, self.name, rows[:, columns][:, units])
+                    values = single(self.path, self.name, rows)
+                    values = values[:, units] if columns is None else values.take(columns, axis=1)
                     yield slice(first, last), slice(None), slice(n, n + 1), values[:, :, None]
 
     def _rows(
@@ -92,4 +93,6 @@ class Rows:
             for first, last in stretches(rows, found.dtype.itemsize * found.shape[-1]):
                 low, high = int(rows[first]), int(rows[last - 1]) + 1
                 block = found[(*outer, slice(low, high))]
-                yield int(part[0]) + first, int(part[0]) + last, block[rows[first:last] - low]
+                if last - first != high - low:
+                    block = block.take(rows[first:last] - low, axis=0)
+                yield int(part[0]) + first, int(part[0]) + last, block

@@ -9,6 +9,7 @@ that to the physical order. Electrode ids, `e0001` ..., are physical; regions li
 import re
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -206,6 +207,14 @@ def _electrodes(path: Path, name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 def _stems(path: Path, name: str) -> list[str]:
     """File stems of one set of images, in the order that the indices count. Raises InputError."""
+    if not path.is_file():
+        raise InputError(f"{path} is no file; wanted {IMAGES_FILE}")
+    stamp = path.stat()
+    return list(_read_stems(path, name, stamp.st_size, stamp.st_mtime_ns))
+
+
+@lru_cache(maxsize=8)  # 22,248 references take many seconds to follow, and every cube needs them
+def _read_stems(path: Path, name: str, size: int, changed: int) -> tuple[str, ...]:  # noqa: ARG001 - of the key
     with opened(path) as file:
         spelt = texts_of(path, file, f"{name}/things_path")
     try:
@@ -214,7 +223,7 @@ def _stems(path: Path, name: str) -> list[str]:
         raise InputError(f"{path}: {name}.things_path: {error}") from error
     if len(set(stems)) != len(stems):
         raise InputError(f"{path}: {name}.things_path has {len(stems) - len(set(stems))} repeated images")
-    return stems
+    return tuple(stems)
 
 
 def _mapping(path: Path) -> NDArray[np.int64]:
