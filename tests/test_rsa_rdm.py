@@ -1,6 +1,7 @@
 """`rsa.rdm`: the kernel's numbers with labels, lazily, whatever the chunks and the scheduler."""
 
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -12,6 +13,8 @@ import stores
 from pipeline import rsa
 from pipeline.errors import PlanError
 from pipeline.kernels import rdm as kernels
+from pipeline.rsa.layout import layout
+from stores.dims import CUBE
 from stores.specs import RDM
 from tests.rsa_cubes import cube, patterns
 
@@ -147,3 +150,20 @@ def test_rdm__refuses_what_is_no_cube(spoil, message):
 def test_rdm__refuses_with_numbers_what_cannot_fit():
     with pytest.raises(PlanError, match=r"needs 17 MB for one unit at one time, and a task may hold 1 MB"):
         rsa.rdm(cube(patterns(0, SHAPE)), task_bytes=10**6)
+
+
+@settings(max_examples=60)
+@given(
+    sizes=st.tuples(st.integers(2, 3000), st.integers(1, 5000), st.integers(1, 50), st.integers(1, 30)),
+    task_bytes=st.integers(2**26, 2**29),
+    lazy=st.booleans(),
+)
+def test_layout__keeps_what_it_promises(sizes, task_bytes, lazy):
+    values = np.broadcast_to(np.float32(0), sizes)
+    made = xr.DataArray(da.from_array(values, chunks=-1, name=False) if lazy else values, dims=CUBE)
+    found = layout(made, task_bytes)
+    assert found.peak <= task_bytes
+    assert found.times <= sizes[2]
+    assert found.units <= sizes[1]
+    covered = [row for tile in found.rows for row in range(*tile)]
+    assert covered == list(range(sizes[0]))

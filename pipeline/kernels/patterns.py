@@ -128,7 +128,7 @@ def _survey(trials: npt.NDArray[Any], distance: Distance) -> _Survey:
 def _place(common: _Survey, rows: slice, y: Floats) -> Doubles:
     """Write y of some stimuli; returns it before it was rounded."""
     with np.errstate(invalid="ignore"):
-        x = np.subtract(common.raw[rows], common.mean[rows, None] + common.origin, dtype=np.float64)
+        x: Doubles = np.subtract(common.raw[rows], common.mean[rows, None] + common.origin, dtype=np.float64)
         x *= inverse(common.norm[rows])[:, None]
         x -= common.shift
     x[~np.isfinite(common.norm[rows])] = 0.0

@@ -51,7 +51,7 @@ def layout(cube: xr.DataArray, task_bytes: int) -> Layout:
     block = _fitting(block, times, cube.chunksizes.get(TIME))
     stripe = _units(cube, block, rows, task_bytes)
     if stripe < 1:
-        need = _need(cube, 1, 1, rows)
+        need = max(_need(cube, 1, 1, tile) for tile in rows)
         raise PlanError(
             f"an RDM of {stimuli:,} stimuli with {sizes[REPEAT]:,} repeats needs {size(need)} for one unit at "
             f"one time, and a task may hold {size(task_bytes)}. Raise `task_bytes`, or average repeats first."
@@ -76,15 +76,15 @@ def _tiles(stimuli: int, room: int) -> Iterator[Rows]:
 
 
 def _units(cube: xr.DataArray, times: int, rows: tuple[Rows, ...], task_bytes: int) -> int:
-    """How many units a stripe of `times` time points may have."""
-    none, one = (_need(cube, units, times, rows) for units in (0, 1))
-    return int((task_bytes - none) // max(1, one - none))
+    """How many units a stripe of `times` time points may have, so that every tile fits."""
+    needs = [[_need(cube, units, times, tile) for units in (0, 1)] for tile in rows]
+    return min(int((task_bytes - none) // max(1, one - none)) for none, one in needs)
 
 
-def _need(cube: xr.DataArray, units: int, times: int, rows: tuple[Rows, ...]) -> int:
-    """Peak bytes of the task that makes the largest tile of such a block."""
+def _need(cube: xr.DataArray, units: int, times: int, tile: Rows) -> int:
+    """Peak bytes of the task that makes `tile` of such a block."""
     sizes = cube.sizes
-    made = max(moments_bytes(sizes[STIMULUS], units, times, sizes[REPEAT], cube.dtype, tile) for tile in rows)
+    made = moments_bytes(sizes[STIMULUS], units, times, sizes[REPEAT], cube.dtype, tile)
     # A lazy block is decoded or joined from others, which are there beside it and not given back at once.
     before = sizes[STIMULUS] * units * times * sizes[REPEAT] * cube.dtype.itemsize
     return made + (before if cube.chunks is not None else 0)
@@ -101,4 +101,4 @@ def _fitting(wanted: int, whole: int, stored: tuple[int, ...] | None) -> int:
 def _peak(cube: xr.DataArray, times: int, units: int, rows: tuple[Rows, ...]) -> int:
     few = min(FAN_IN, -(-cube.sizes[UNIT] // max(1, units)))
     merged = max(merge_bytes(cube.sizes[STIMULUS], times, few, tile) for tile in rows) if few > 1 else 0
-    return max(_need(cube, units, times, rows), merged)
+    return max(merged, *(_need(cube, units, times, tile) for tile in rows))
