@@ -14,11 +14,12 @@ import xarray as xr
 from pipeline.extract_task import ActivationSource, Dtype
 from pipeline.fill import Block, Client, Progress, fill
 from pipeline.models import LayerInfo, Network, NetworkSpec, build, find
+from stores.create import writing
 from stores.dims import CUBE, REPEAT, STIMULUS, TIME, UNIT
 from stores.layout import stimulus_block
 from stores.specs import ACTIVATIONS
 from stores.stimuli import Stimuli
-from stores.write import Target, writing
+from stores.target import Target
 
 VERSION: Final = 1
 """Raised whenever the same inputs would give other values: it is part of every content key."""

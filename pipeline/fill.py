@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from stores.write import Receipt, Region, Target, finish, write_region
+from stores.target import Receipt, Region, Target
+from stores.write import finish, write_region
 
 GPU: Final = "GPU"
 WINDOW_PER_THREAD: Final = 2

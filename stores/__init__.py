@@ -2,6 +2,7 @@
 
 from stores.align import Aligned, AlignReport, align
 from stores.catalog import catalog
+from stores.create import writing
 from stores.errors import (
     AlignError,
     CorruptError,
@@ -18,9 +19,10 @@ from stores.guard import require_own
 from stores.opening import open_cube, reblock
 from stores.simulate import simulate
 from stores.simulate_brains import simulate_subjects
+from stores.target import Receipt, Target
 from stores.validate import validate
 from stores.verify import Fault, verify
-from stores.write import Receipt, Target, finish, save, write_region, writing
+from stores.write import finish, save, write_region
 
 require_own("pipeline")
 

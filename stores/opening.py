@@ -15,7 +15,7 @@ from stores.catalog import near
 from stores.dims import VALUES
 from stores.errors import CorruptError, IncompleteError, NotFoundError
 from stores.place import Place, check_name
-from stores.write import COMPLETE, MANIFEST, ORIGIN, SHARDS, hash_of, mark_of, read_target
+from stores.target import COMPLETE, MANIFEST, ORIGIN, SHARDS, hash_of, mark_of, read_target
 
 REMEMBERED: Final = 256
 _opened: "OrderedDict[str, xr.Variable]" = OrderedDict()

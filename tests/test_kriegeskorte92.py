@@ -32,7 +32,8 @@ def command(store):
 
 
 def start(store):
-    return subprocess.Popen(command(store), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # No pipe: a killed run would leave it open, and nobody reads it.
+    return subprocess.Popen(command(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def run(store):
@@ -109,14 +110,14 @@ def test_twenty_kills_change_nothing(undisturbed, tmp_path):
         store = tmp_path / f"store{round_}"
         process = start(store)
         try:
-            process.wait(timeout=rng.uniform(0.1, min(took, 40)))
+            process.wait(timeout=rng.uniform(0.1, min(took, 30)))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             kills += 1
             kept = shards(store)
             continue
-        assert process.returncode == 0, process.stdout.read()
+        assert process.returncode == 0
         same(reference, store, kept)
         round_, kept = round_ + 1, {}
     run(tmp_path / f"store{round_}")
@@ -140,7 +141,7 @@ def test_killed_worker_changes_nothing(undisturbed, tmp_path):
     store = tmp_path / "store"
     process = start(store)
     while not any("activations" in name for name in shards(store)):
-        assert process.poll() is None, process.stdout.read()
+        assert process.poll() is None, "the run ended before a shard was there"
         time.sleep(0.05)
     workers = [
         child
@@ -148,8 +149,7 @@ def test_killed_worker_changes_nothing(undisturbed, tmp_path):
         if "spawn_main" in " ".join(child.cmdline())
     ]
     os.kill(workers[0].pid, signal.SIGKILL)
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    assert process.wait() == 0
     assert bytes_of(store) == bytes_of(reference)
     np.testing.assert_array_equal(
         stores.open_cube(store, "rsa/human-it"), stores.open_cube(reference, "rsa/human-it")

@@ -12,7 +12,7 @@ from pipeline import models, report
 from pipeline.blocks import TASK_BYTES
 from pipeline.cluster import limits
 from pipeline.extract import extract
-from pipeline.fill import Client, Progress, fill, lazy_source, shard_blocks
+from pipeline.fill import Block, Client, Progress, fill, lazy_source
 from pipeline.plan import IDLE_BYTES
 from pipeline.study import geometry
 from pipeline.study.names import expand, merged
@@ -22,8 +22,9 @@ from stores.dims import STIMULUS
 from stores.errors import InputError
 from stores.place import Place, check_name
 from stores.readers import reader
+from stores.readers.trials import regions, storage
 from stores.stimuli import Stimuli, read_folder, read_images
-from stores.write import COMPLETE
+from stores.target import COMPLETE
 
 IMPORT_VERSION: Final = 1
 BIG_BYTES: Final = 64 * 2**20
@@ -194,11 +195,13 @@ def import_cubes(run: Run, reader_name: str, path: Path, into: str) -> list[str]
 def _store(run: Run, name: str, cube: xr.DataArray, made_from: dict[str, Any]) -> None:
     """Fill one cube from lazy values: big ones on the workers, region by region."""
     big = cube.chunks is not None and cube.nbytes > BIG_BYTES
-    with writing(run.root, name, cube, made_from=made_from, overwrite=run.overwrite) as target:
+    overwrite = run.overwrite
+    with writing(run.root, name, cube, made_from=made_from, overwrite=overwrite, **storage(cube)) as target:
         run.listener.made(name, reused=target.complete)
         fill(
             {name: target},
-            shard_blocks(target),
+            # Cut where the source is: each of its bytes is then read once.
+            [Block({name: region}) for region in regions(target, cube)],
             lazy_source(cube, name),
             label=f"import-{name.replace('/', '-')}",
             client=run.client if big else None,

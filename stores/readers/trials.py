@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stores.dims import CUBE, REPEAT, STIMULUS
 from stores.layout import Access, layout, stimulus_block
 from stores.readers.lazy import Region, starts
-from stores.write import Target
+from stores.target import Target
 
 BLOCK_AT_MOST: Final = 128 * 2**20
 PIECE_BYTES: Final = 16 * 2**20

@@ -1,0 +1,155 @@
+"""Creating a cube whole, or finding the one that a killed run left; one writer at a time."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dask.array
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.errors import ZarrUserWarning
+
+from stores.dims import VALUES
+from stores.errors import KeyMismatchError, SchemaError
+from stores.layout import Access, Layout, codecs, layout
+from stores.lock import LOCK, locked
+from stores.place import Place, check_name, no_space_is_told
+from stores.provenance import content_key, differing, provenance
+from stores.specs import SCHEMA_VERSION
+from stores.target import ORIGIN, Target, hash_of, read_target, size_and_crc
+from stores.validate import validate
+
+
+@contextlib.contextmanager
+def writing(
+    root: Any,
+    name: str,
+    template: xr.DataArray,
+    *,
+    made_from: Mapping[str, Any],
+    access: Access = "unit",
+    stimuli: int | None = None,
+    overwrite: bool = False,
+) -> Iterator[Target]:
+    """Hold a cube open for filling: reuse it if complete, resume it if begun, else create it.
+
+    template : dims, dtype, coordinates and attrs; its values are never computed.
+    made_from : plain JSON of everything that decides the values; its hash is the content key.
+    access, stimuli : see `stores.layout.layout`.
+    Raises SchemaError, KeyMismatchError (made from something else, unless `overwrite`), LockedError.
+    """
+    place = Place.of(root) / check_name(name)
+    if 0 in template.shape:
+        raise SchemaError(f"{name} would be empty: sizes are {dict(template.sizes)}")
+    validate(template)
+    content_key(made_from)  # raises before anything is created, where a value is not plain JSON
+    with locked(place):
+        if overwrite or not _usable(place, name, made_from):
+            _create(place, template, made_from, access, stimuli)
+        yield read_target(Place.of(root), name)
+
+
+def _usable(place: Place, name: str, made_from: Mapping[str, Any]) -> bool:
+    """Whether the cube on disk was made from the same and is whole or resumable. Raises KeyMismatchError."""
+    try:
+        origin = place.read_json(ORIGIN)
+    except ValueError:
+        origin = None
+    if origin is None:
+        return False  # nothing there, or a creation that was killed before its last step
+    if origin["content_key"] != content_key(made_from):
+        changes = differing(origin["made_from"], made_from)
+        raise KeyMismatchError(
+            f"{name} in {place.url.removesuffix(name)} was made from something else:\n  - "
+            + "\n  - ".join(changes)
+            + "\nGive the result another name, or replace it with --overwrite."
+        )
+    return all(hash_of(place, n) == digest for n, digest in origin["metadata"].items()) and all(
+        size_and_crc(place, n) == (f["bytes"], f["crc32c"]) for n, f in origin["files"].items()
+    )
+
+
+def _create(
+    place: Place,
+    template: xr.DataArray,
+    made_from: Mapping[str, Any],
+    access: Access,
+    stimuli: int | None,
+) -> None:
+    """Write metadata and coordinates, then `origin.json`: without it the folder counts as debris."""
+    place.clear(keep=(LOCK,))
+    shape = layout(
+        tuple(map(str, template.dims)), template.shape, template.dtype, access=access, stimuli=stimuli
+    )
+    dataset = _as_dataset(template, made_from)
+    with no_space_is_told(place.url), warnings.catch_warnings():
+        # Consolidated metadata is not in the v3 spec yet, but every reader of it ignores or uses it, and
+        # it makes opening one read. It cannot go stale: a cube's metadata never change.
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        store = place.zarr()
+        dataset.to_zarr(
+            store,
+            mode="a",
+            compute=False,
+            consolidated=False,
+            zarr_format=3,
+            encoding=_encoding(dataset, shape),
+        )
+        zarr.consolidate_metadata(store)
+    names = sorted(name for name in place.sizes() if name != LOCK)
+    metadata = {name: hash_of(place, name) for name in names if name.endswith("zarr.json")}
+    files = {name: size_and_crc(place, name) for name in names if name not in metadata}
+    for name in names:
+        place.sync(name)
+    place.write_json(
+        ORIGIN,
+        {
+            "content_key": content_key(made_from),
+            "made_from": made_from,
+            "metadata": metadata,
+            "files": {name: {"bytes": size, "crc32c": crc} for name, (size, crc) in files.items()},
+        },
+    )
+
+
+def _as_dataset(template: xr.DataArray, made_from: Mapping[str, Any]) -> xr.Dataset:
+    """The template with no values, plain coordinates and plain JSON attributes."""
+    blank = dask.array.empty(template.shape, dtype=template.dtype, chunks=template.shape)
+    attrs = {str(k): _json(v) for k, v in template.attrs.items()} | {"provenance": provenance(made_from)}
+    # Without indexes: a million unit ids would be hashed and never looked up.
+    coords = xr.Coordinates({name: _plain(coord) for name, coord in template.coords.items()}, indexes={})
+    variables = {VALUES: xr.Variable(template.dims, blank, attrs)}
+    return xr.Dataset(variables, coords, {"neurocube_schema": SCHEMA_VERSION})
+
+
+def _plain(coord: xr.DataArray) -> xr.Variable:
+    """Strings as objects, so that they are stored as variable-length UTF-8; contiguous, native order."""
+    values = coord.values
+    # pandas' and NumPy's own string types come back from stores: their kind is "T", or "O" already.
+    if values.dtype.kind in "UTSO":
+        values = values.astype(object)
+    attrs = {k: v for k, v in coord.attrs.items() if k != "provenance"}
+    return xr.Variable(coord.dims, np.ascontiguousarray(values).reshape(coord.shape), attrs)
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value
+
+
+def _encoding(dataset: xr.Dataset, shape: Layout) -> dict[str, dict[str, Any]]:
+    plain = {"compressors": codecs(), "filters": ()}
+    found: dict[str, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        found[str(name)] = dict(plain)
+        if variable.shape:
+            found[str(name)]["chunks"] = tuple(max(1, n) for n in variable.shape)
+    found[VALUES] |= {"chunks": shape.chunk, "shards": shape.shard}
+    if dataset[VALUES].dtype.kind == "f":
+        found[VALUES]["_FillValue"] = np.nan
+    return found
