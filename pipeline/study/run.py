@@ -18,7 +18,7 @@ from pipeline.study import geometry
 from pipeline.study.names import expand, merged
 from pipeline.study.schema import ExtractStep, ImportStep, ReportStep, RsaStep, Study, StudyError
 from stores import StoreError, catalog, open_cube, save, writing
-from stores.dims import STIMULUS
+from stores.dims import CUBE, STIMULUS
 from stores.errors import InputError
 from stores.place import Place, check_name
 from stores.readers import reader
@@ -195,13 +195,15 @@ def import_cubes(run: Run, reader_name: str, path: Path, into: str) -> list[str]
 def _store(run: Run, name: str, cube: xr.DataArray, made_from: dict[str, Any]) -> None:
     """Fill one cube from lazy values: big ones on the workers, region by region."""
     big = cube.chunks is not None and cube.nbytes > BIG_BYTES
+    layout = storage(cube) if cube.dims == CUBE else {}
     overwrite = run.overwrite
-    with writing(run.root, name, cube, made_from=made_from, overwrite=overwrite, **storage(cube)) as target:
+    with writing(run.root, name, cube, made_from=made_from, overwrite=overwrite, **layout) as target:
         run.listener.made(name, reused=target.complete)
+        # Cut where the source is: each of its bytes is then read once.
+        cuts = regions(target, cube) if layout else target.regions()
         fill(
             {name: target},
-            # Cut where the source is: each of its bytes is then read once.
-            [Block({name: region}) for region in regions(target, cube)],
+            [Block({name: region}) for region in cuts],
             lazy_source(cube, name),
             label=f"import-{name.replace('/', '-')}",
             client=run.client if big else None,
