@@ -32,8 +32,9 @@ def check(path: Path) -> None:
     Checksums of compressed elements are verified. Files of other versions are left alone.
     """
     with path.open("rb") as file:
-        mark = file.read(HEADER)[126:128]
-        if mark not in (b"IM", b"MI"):
+        head = file.read(HEADER)
+        mark = head[126:128]
+        if mark not in (b"IM", b"MI") or 2 in head[124:126]:  # 0x0200 is version 7.3, which is HDF5
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             order, at = "<" if mark == b"IM" else ">", HEADER
