@@ -42,10 +42,10 @@ def evaluate(
     if reference.chunks is None:  # lazy from here on, so that it is prepared once for all candidates
         reference = reference.copy(deep=False, data=blocks.blocks(reference, {}))
     options: dict[str, Any] = {"method": method, "task_bytes": task_bytes}
-    mean = reference.mean(SUBJECT, skipna=False)
+    mean = _contiguous(reference).mean(SUBJECT, skipna=False)
     ready = {name: _candidate(name, rdm, reference) for name, rdm in candidates.items()}
     score = _stacked([compare(rdm, mean, **options) for rdm in ready.values()])
-    each = _stacked([compare(rdm, reference, **options) for rdm in ready.values()])
+    each = _contiguous(_stacked([compare(rdm, reference, **options) for rdm in ready.values()]))
     ceiling = noise_ceiling(reference, **options)
     subjects = reference.sizes[SUBJECT]
     sem = xr.full_like(score, np.nan)
@@ -69,6 +69,13 @@ def evaluate(
         name=f"rsa-{method}",
     )
     return validate(result, RSA)
+
+
+def _contiguous(array: xr.DataArray) -> xr.DataArray:
+    """The same, each block in C order: NumPy adds a strided view, which a block is until it has been sent to
+    another worker, in another order than a contiguous one, and the last bit of a mean would tell where it ran.
+    """
+    return array.copy(data=array.data.map_blocks(np.ascontiguousarray, dtype=array.dtype))
 
 
 def _candidate(name: str, rdm: xr.DataArray, reference: xr.DataArray) -> xr.DataArray:
