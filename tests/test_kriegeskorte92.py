@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import xarray as xr
 from scipy.stats import pearsonr
 
 import stores
@@ -132,7 +133,9 @@ def same(reference, store, kept):
     assert {name: now[name] for name in kept} == kept
     for name in ("rsa/human-it", "rsa/monkey-it"):
         ours, theirs = (stores.open_cube(root, name).compute() for root in (store, reference))
-        assert ours.identical(theirs)
+        np.testing.assert_array_equal(ours.values, theirs.values)
+        # The last bit of the means over subjects still depends on where their parts were computed.
+        xr.testing.assert_allclose(ours, theirs, rtol=1e-12)
     assert stores.verify(store) == []
 
 

@@ -102,7 +102,8 @@ def score(a: Prepared, b: Prepared, *, method: Method) -> npt.NDArray[np.float64
         if method == "tau-a":
             result[:] = [[_tau_a(v[there], w[there]) for w in y] for v in x]
         else:
-            result[:] = x @ y.T
+            # In C order, as a block is once it has been sent: BLAS adds in another order along another axis.
+            result[:] = np.ascontiguousarray(x) @ np.ascontiguousarray(y).T
     return out.reshape(*a.shape[0], *a.shape[1], *b.shape[1])
 
 
