@@ -102,8 +102,8 @@ def score(a: Prepared, b: Prepared, *, method: Method) -> npt.NDArray[np.float64
         if method == "tau-a":
             result[:] = [[_tau_a(v[there], w[there]) for w in y] for v in x]
         else:
-            # In C order, as a block is once it has been sent: BLAS adds in another order along another axis.
-            result[:] = np.ascontiguousarray(x) @ np.ascontiguousarray(y).T
+            # Copied: a block that was sent may lie unaligned in memory, where NumPy multiplies without BLAS.
+            result[:] = np.array(x, order="C") @ np.array(y, order="C").T
     return out.reshape(*a.shape[0], *a.shape[1], *b.shape[1])
 
 
