@@ -111,7 +111,7 @@ def test_tracked_files__name_no_machine_and_no_registry():
     ("text", "foreign"),
     [
         ("cd /home/someone", True),
-        ('root = "/work/main"', True),
+        ('root = "/mnt/data/main"', True),
         ("pip install --extra-index-url X", True),
         ("see docs/work/plan.md or ~/home/x and a/root/b", False),
         ("$HOME/opt/x", False),

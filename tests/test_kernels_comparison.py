@@ -127,3 +127,16 @@ def test_noise_ceiling__lower_is_below_upper(method):
     rdms = np.random.default_rng(7).random((5, 60)) + np.linspace(0, 2, 60)
     lower, upper = noise_ceiling(rdms, method=method)
     assert 0 < lower < upper <= 1
+
+
+def test_score__is_the_same_for_vectors_that_lie_unaligned_in_memory():
+    """As those of a block that was sent may: NumPy multiplies them without BLAS, which adds in another order."""
+    rng = np.random.default_rng(0)
+    a, b = (prepare(rng.random((n, 4186)), method="spearman") for n in (1, 8))
+    wanted = score(a, b, method="spearman")
+    bytes_ = np.empty(b.vectors.nbytes + 1, np.uint8)
+    moved = bytes_[1:].view(np.float64).reshape(b.vectors.shape)
+    moved[:] = b.vectors
+    assert not moved.flags.aligned
+    assert not np.array_equal(a.vectors[0] @ moved[0].T, wanted.reshape(1, 8))  # what must not decide a score
+    np.testing.assert_array_equal(score(a, b._replace(vectors=moved), method="spearman"), wanted)
