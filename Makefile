@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 # Compiling 2 GB of modules, most of them never imported, takes longer than fetching them.
+# Which is why what is imported must be kept compiled: every worker is a new process.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 
 .PHONY: help setup demo test test-slow bench lint docs clean
