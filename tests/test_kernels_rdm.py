@@ -97,10 +97,10 @@ def test_rdm__correlation_of_stripes_with_different_means():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int16", "int64"])
-def test_rdm__takes_any_real_dtype_and_returns_doubles(dtype):
+def test_rdm__takes_any_real_dtype_and_keeps_its_precision(dtype):
     x = np.random.default_rng(5).integers(0, 100, (12, 20, 1, 1)).astype(dtype)
     found = kernels.rdm(x, metric="euclidean")
-    assert found.dtype == np.float64
+    assert found.dtype == (np.float32 if np.can_cast(dtype, np.float32) else np.float64)
     np.testing.assert_allclose(found[0], peer(x[..., 0, 0], "euclidean"), rtol=1e-6)
 
 

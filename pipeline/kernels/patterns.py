@@ -17,6 +17,8 @@ Doubles = npt.NDArray[np.float64]
 
 CHUNK: Final = 2**16
 """Values prepared at once in float64, so that the passes over them stay in cache."""
+SAMPLE: Final = 128
+"""Stimuli from which what all of them share is estimated."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,16 @@ class Patterns(NamedTuple):
 
 def patterns(trials: npt.NDArray[Any], y: Floats, distance: Distance) -> Patterns:
     """Fill `y` (stimulus, unit) from trials (stimulus, unit, repeat) and return it with what completes it."""
-    common = _survey(trials, distance)
-    dot, square = np.empty(len(y)), np.empty(len(y))
-    for rows in common.chunks:
-        x = _place(common, rows, y)
+    common = _common(trials, distance)
+    mean, norm, dot, square = np.empty((4, len(y)))
+    for rows in _chunks(*y.shape):
+        x, mean[rows], norm[rows] = _placed(trials[rows], common, distance, y[rows])
         x[:] = y[rows]  # what was kept, not what was rounded away
         dot[rows] = x @ common.shift
         square[rows] = np.vecdot(x, x)
-    whole, base = np.isfinite(common.norm), float(common.shift @ common.shift)
-    norm = np.where(whole, common.norm, 0.0)
+    whole, base = np.isfinite(norm), float(common.shift @ common.shift)
     square = np.where(whole, np.square(norm) * (square + 2 * dot + base), np.nan)
-    return Patterns(y, norm, np.where(whole, common.mean, 0.0), dot, base, square)
+    return Patterns(y, np.where(whole, norm, 0.0), np.where(whole, mean, 0.0), dot, base, square)
 
 
 def directions(trials: npt.NDArray[Any], y: Floats, distance: Distance) -> Doubles:
@@ -67,13 +68,13 @@ def directions(trials: npt.NDArray[Any], y: Floats, distance: Distance) -> Doubl
     Then 1 - cosine is |y_i|^2 / 2 + |y_j|^2 / 2 - y_i y_j. NaN for an incomplete stimulus and one without
     direction.
     """
-    common = _survey(trials, distance)
-    half = np.empty(len(y))
-    for rows in common.chunks:
-        x = _place(common, rows, y)
+    common = _common(trials, distance)
+    half, norm = np.empty((2, len(y)))
+    for rows in _chunks(*y.shape):
+        x, _, norm[rows] = _placed(trials[rows], common, distance, y[rows])
         half[rows] = np.vecdot(x, x)
     half /= 2
-    return np.where(inverse(common.norm) > 0, half, np.nan)
+    return np.where(inverse(norm) > 0, half, np.nan)
 
 
 def mean_trials(trials: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -95,62 +96,76 @@ def inverse(norm: Doubles) -> Doubles:
     return np.divide(1.0, norm, out=np.zeros_like(norm), where=usable)
 
 
-@dataclass(frozen=True)
-class _Survey:
-    """What must be known of all stimuli before the first is placed; `chunks` are runs of them."""
+class _Common(NamedTuple):
+    """What stimuli share, (unit,) each: `origin` of their patterns and `shift` of their directions from there."""
 
-    raw: npt.NDArray[Any]
-    chunks: Sequence[slice]
     origin: Doubles
-    mean: Doubles
-    norm: Doubles
     shift: Doubles
 
 
-def _survey(trials: npt.NDArray[Any], distance: Distance) -> _Survey:
-    stimuli, units, repeats = trials.shape
-    step = max(1, CHUNK // max(units, 1))
-    chunks = [slice(i, min(i + step, stimuli)) for i in range(0, stimuli, step)]
-    # One trial is read as it is, several times; averaging again would cost more than keeping averages.
-    raw = trials[..., 0] if repeats == 1 else np.concatenate([mean_trials(trials[rows]) for rows in chunks])
-    mean, norm, shift = np.zeros(stimuli), np.empty(stimuli), np.zeros(units)
-    with np.errstate(invalid="ignore", over="ignore"):  # an incomplete stimulus; its norm tells
-        origin = _origin(raw, chunks) if distance.shiftable else np.zeros(1)
+def _common(trials: npt.NDArray[Any], distance: Distance) -> _Common:
+    """Estimated from at most SAMPLE stimuli: any shift gives the same distances, a near one exact ones."""
+    stimuli, units, _ = trials.shape
+    if stimuli > SAMPLE:  # at random, for stimuli come in blocks and cycles
+        trials = trials[np.sort(np.random.default_rng(stimuli).choice(stimuli, SAMPLE, replace=False))]
+    chunks = _chunks(len(trials), units)
+    origin, shift = np.zeros(units), np.zeros(units)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if distance.shiftable:
+            origin = _origin(trials, chunks)
         for rows in chunks:
-            if distance.centred:
-                mean[rows] = _means(raw[rows])
-            x = np.subtract(raw[rows], mean[rows, None] + origin, dtype=np.float64)
-            norm[rows] = np.sqrt(np.vecdot(x, x))
-            shift += _weighted(x, inverse(norm[rows]))
-    return _Survey(raw, chunks, origin, mean, norm, shift / stimuli)
+            x, _, norm = _centred(trials[rows], origin, distance)
+            shift += _weighted(x, inverse(norm))
+    return _Common(origin, shift / len(trials))
 
 
-def _place(common: _Survey, rows: slice, y: Floats) -> Doubles:
-    """Write y of some stimuli; returns it before it was rounded."""
-    with np.errstate(invalid="ignore"):
-        x: Doubles = np.subtract(common.raw[rows], common.mean[rows, None] + common.origin, dtype=np.float64)
-        x *= inverse(common.norm[rows])[:, None]
+def _placed(
+    trials: npt.NDArray[Any], common: _Common, distance: Distance, y: Floats
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Write y of some stimuli; returns it before it was rounded, and their means and norms."""
+    with np.errstate(invalid="ignore", over="ignore"):  # an incomplete stimulus; its norm tells
+        x, mean, norm = _centred(trials, common.origin, distance)
+        x *= inverse(norm)[:, None]
         x -= common.shift
-    x[~np.isfinite(common.norm[rows])] = 0.0
-    y[rows] = x
-    return x
+    if not np.isfinite(norm).all():
+        x[~np.isfinite(norm)] = 0.0
+    y[:] = x
+    return x, mean, norm
 
 
-def _means(raw: npt.NDArray[Any]) -> Doubles:
+def _centred(
+    trials: npt.NDArray[Any], origin: Doubles, distance: Distance
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Patterns averaged over repeats, about their means and the origin; with means and norms."""
+    x = mean_trials(trials)
+    mean = _means(x) if distance.centred else np.zeros(len(x))
+    if distance.centred:
+        x -= mean[:, None]
+    if distance.shiftable:
+        x -= origin
+    return x, mean, np.sqrt(np.vecdot(x, x))
+
+
+def _chunks(stimuli: int, units: int) -> list[slice]:
+    step = max(1, CHUNK // max(units, 1))
+    return [slice(i, min(i + step, stimuli)) for i in range(0, stimuli, step)]
+
+
+def _means(x: Doubles) -> Doubles:
     """Mean of each row; of a constant row exactly its value, from which subtracting it leaves exactly zero."""
-    mean = raw.mean(axis=1, dtype=np.float64)
+    mean = x.mean(axis=1)
     # The rounded mean of a constant row can be one unit in the last place off, and would leave a "pattern".
-    near = np.flatnonzero(np.abs(raw[:, 0] - mean) <= 1e-12 * np.abs(mean))
-    flat = near[(raw[near] == raw[near, :1]).all(axis=1)]
-    mean[flat] = raw[flat, 0]
+    near = np.flatnonzero(np.abs(x[:, 0] - mean) <= 1e-12 * np.abs(mean))
+    flat = near[(x[near] == x[near, :1]).all(axis=1)]
+    mean[flat] = x[flat, 0]
     return np.asarray(mean)
 
 
-def _origin(raw: npt.NDArray[Any], chunks: Sequence[slice]) -> Doubles:
+def _origin(trials: npt.NDArray[Any], chunks: Sequence[slice]) -> Doubles:
     """Mean pattern (unit,), weighted by inverse squared norm so that a huge one does not bury the small."""
-    total, weight = np.zeros(raw.shape[1]), 0.0
+    total, weight = np.zeros(trials.shape[1]), 0.0
     for rows in chunks:
-        x = raw[rows].astype(np.float64)
+        x = mean_trials(trials[rows])
         near = inverse(np.vecdot(x, x))
         total += _weighted(x, near)
         weight += near.sum()

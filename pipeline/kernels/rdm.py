@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.kernels.patterns import Distance, Doubles, Floats, Patterns, directions, patterns
-from pipeline.kernels.triangle import PANEL, Rows, pairs, products, strips, tails
+from pipeline.kernels.triangle import PANEL, Room, Rows, pairs, products, room, strips, tails
 
 Metric = Literal["correlation", "euclidean", "cosine"]
 METRICS: Final[Mapping[str, Distance]] = MappingProxyType(
@@ -53,59 +53,70 @@ class Moments(NamedTuple):
 
 
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Precision of the block products: single for what single holds exactly, else double."""
+    """Precision of the block products and of distances: single for what single holds exactly, else double."""
     return np.dtype(np.float32 if np.can_cast(dtype, np.float32) else np.float64)
+
+
+def rdm_bytes(stimuli: int, units: int, times: int, repeats: int, dtype: np.dtype[Any], rows: Rows) -> int:
+    """Peak bytes of `rdm`: the block, one time point of patterns, a panel of products, distances, scratch."""
+    block = stimuli * units * times * repeats * dtype.itemsize
+    height, width = rows[1] - rows[0], stimuli - rows[0]
+    values = width * (units + min(height, PANEL)) + times * pairs(stimuli, rows)
+    return block + values * working_dtype(dtype).itemsize + SCRATCH
 
 
 def moments_bytes(
     stimuli: int, units: int, times: int, repeats: int, dtype: np.dtype[Any], rows: Rows
 ) -> int:
-    """Peak bytes of `moments` or `rdm`: the block, one time point of patterns, the products, scratch."""
-    block = stimuli * units * times * repeats * dtype.itemsize
-    height, width = rows[1] - rows[0], stimuli - rows[0]
-    averaged = 8 if repeats > 1 else 0
-    patterns = width * units * (working_dtype(dtype).itemsize + 2 * averaged)
-    panel = min(height, PANEL) * width * working_dtype(dtype).itemsize
-    return block + patterns + panel + times * pairs(stimuli, rows) * 8 + SCRATCH
+    """Peak bytes of `moments`: as `rdm`, with the sums of products, which are double, for distances."""
+    wider = 8 - working_dtype(dtype).itemsize
+    made = rdm_bytes(stimuli, units, times, repeats, dtype, rows)
+    return made + times * pairs(stimuli, rows) * wider
 
 
 def merge_bytes(stimuli: int, times: int, parts: int, rows: Rows) -> int:
-    """Peak bytes of `merge` or `merged_rdm` of `parts` moments: those, and their sum."""
+    """Peak bytes of `merge` or `merged_rdm` of `parts` moments: those, and their sum or its distances."""
     return (parts + 1) * times * pairs(stimuli, rows) * 8 + SCRATCH
 
 
-def rdm(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None) -> Doubles:
+def rdm(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None) -> Floats:
     """Distances of all pairs whose first stimulus lies in `rows`.
 
-    block : (stimulus, unit, time, repeat), all stimuli and units.    Returns (time, pair), float64.
+    block : (stimulus, unit, time, repeat), all stimuli and units.
+    Returns (time, pair), in the block's `working_dtype`.
     """
     first, stop = rows or (0, block.shape[0])
-    out = np.empty((block.shape[2], pairs(block.shape[0], (first, stop))))
-    y = _room(block, first)
+    out: Floats = np.empty((block.shape[2], pairs(block.shape[0], (first, stop))), working_dtype(block.dtype))
+    space = _room(block, (first, stop))
     for t in range(len(out)):
         trials = block[first:, :, t, :]
         if METRICS[metric].angular:
-            _fill_angular(out[t], directions(trials, y, METRICS[metric]), y, stop - first)
+            _fill_angular(out[t], directions(trials, space.y, METRICS[metric]), space)
         else:
-            _fill_squared(out[t], patterns(trials, y, METRICS[metric]), stop - first)
+            _fill_squared(out[t], patterns(trials, space.y, METRICS[metric]), space)
     return out
 
 
-def merged_rdm(parts: Sequence[Moments], *, metric: Metric, rows: Rows | None = None) -> Doubles:
-    """Distances from the moments of all stripes of units, added in the order given. Returns (time, pair)."""
-    total, sums = _sums(parts, rows)
-    angular = METRICS[metric].angular
-    direction = np.power(
-        total.squares, -0.5, out=np.full_like(total.squares, np.nan), where=total.squares > 0
-    )
-    for t, tall, wide, part in sums:
-        if angular:
+def merged_rdm(
+    parts: Sequence[Moments], *, metric: Metric, dtype: npt.DTypeLike = np.float64, rows: Rows | None = None
+) -> Floats:
+    """Distances from the moments of all stripes of units, added in the order given.
+
+    Returns (time, pair), rounded to `dtype` at the end.
+    """
+    sums = _sums(parts)
+    out: Floats = np.empty(parts[0].products.shape, dtype)
+    direction = np.power(sums.squares, -0.5, out=np.full_like(sums.squares, np.nan), where=sums.squares > 0)
+    for t, tall, wide, run, part in _summed(parts, sums, rows):
+        if METRICS[metric].angular:
             part *= tails(np.multiply.outer(direction[t, tall], direction[t, wide]))
             np.subtract(1.0, part, out=part)
-            np.maximum(part, 0.0, out=part)
+            np.maximum(part, 0.0, out=out[t, run])
         else:
-            _square(part, tails(np.add.outer(total.squares[t, tall], total.squares[t, wide])), total.units)
-    return total.products
+            out[t, run] = _square(
+                part, tails(np.add.outer(sums.squares[t, tall], sums.squares[t, wide])), sums.units
+            )
+    return out
 
 
 def moments(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None) -> Moments:
@@ -114,10 +125,10 @@ def moments(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None
     stimuli, units, times, _ = block[first:].shape
     out = np.empty((times, pairs(block.shape[0], (first, stop))))
     squares, means = np.empty((times, stimuli)), np.empty((times, stimuli))
-    y = _room(block, first)
+    space = _room(block, (first, stop))
     for t in range(times):
-        made = patterns(block[first:, :, t, :], y, METRICS[metric])
-        for strip, _, _, run in _full_products(made, stop - first):
+        made = patterns(block[first:, :, t, :], space.y, METRICS[metric])
+        for strip, _, _, run in _full_products(made, space):
             tails(strip, out[t, run])
         squares[t], means[t] = made.square, made.mean
     return Moments(out, squares, means, units)
@@ -125,52 +136,62 @@ def moments(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None
 
 def merge(parts: Sequence[Moments], *, rows: Rows | None = None) -> Moments:
     """Moments of several stripes together, added in the order given; no part is changed."""
-    total, sums = _sums(parts, rows)
-    for _ in sums:
-        pass
-    return total
+    sums = _sums(parts)
+    out = np.empty_like(parts[0].products)
+    for t, _, _, run, part in _summed(parts, sums, rows):
+        out[t, run] = part
+    return Moments(out, sums.squares, sums.means, sums.units)
 
 
-def _sums(
-    parts: Sequence[Moments], rows: Rows | None
-) -> tuple[Moments, Iterator[tuple[int, slice, slice, Doubles]]]:
-    """The moments of all parts, whose products come as the iterator is walked: time, rows, columns, products.
+class _Sums(NamedTuple):
+    """Of all parts together; `offsets` (part, time, stimulus) are the parts' means about the common ones,
+    weighted so that a plain product sums over parts."""
 
-    About the common means m: sum_s [C_s + P_s (m_s - m)(m_s - m)'] (Chan, Golub and LeVeque 1979), which
-    stays exact where the means are large beside the variance.
-    """
+    squares: Doubles
+    means: Doubles
+    offsets: Doubles
+    units: int
+
+
+def _sums(parts: Sequence[Moments]) -> _Sums:
     units = sum(part.units for part in parts)
     # From the first one's means on, so that parts of equal means have exactly these: a constant pattern
     # stays one.
     first = parts[0].means
     means = first + np.sum([(part.units / units) * (part.means - first) for part in parts], axis=0)
-    # (part, time, stimulus), weighted so that a plain product gives the sum over parts
     offsets = np.stack([np.sqrt(part.units) * (part.means - means) for part in parts])
     squares = np.sum([part.squares for part in parts], axis=0) + np.square(offsets).sum(axis=0)
-    out = np.empty_like(parts[0].products)
-    height = (rows or (0, squares.shape[1]))[1] - (rows or (0, 0))[0]
-
-    def walk() -> Iterator[tuple[int, slice, slice, Doubles]]:
-        for t in range(len(out)):
-            for tall, wide, run in strips(squares.shape[1], height):
-                out[t, run] = parts[0].products[t, run]
-                for part in parts[1:]:
-                    out[t, run] += part.products[t, run]
-                if offsets[:, t].any():
-                    out[t, run] += tails(offsets[:, t, tall].T @ offsets[:, t, wide])
-                yield t, tall, wide, out[t, run]
-
-    return Moments(out, squares, means, units), walk()
+    return _Sums(squares, means, offsets, units)
 
 
-def _room(block: npt.NDArray[Any], first: int) -> Floats:
-    """Room for the patterns of one time point, made once: new memory costs more than writing to it."""
-    return np.empty((block.shape[0] - first, block.shape[1]), working_dtype(block.dtype))
+def _summed(
+    parts: Sequence[Moments], sums: _Sums, rows: Rows | None
+) -> Iterator[tuple[int, slice, slice, slice, Doubles]]:
+    """Yield the products of all parts in strips: time, rows, columns, run of pairs, and the strip, to be used up.
+
+    About the common means m: sum_s [C_s + P_s (m_s - m)(m_s - m)'] (Chan, Golub and LeVeque 1979), which
+    stays exact where the means are large beside the variance.
+    """
+    width = sums.squares.shape[1]
+    height = (rows or (0, width))[1] - (rows or (0, 0))[0]
+    for t in range(len(sums.squares)):
+        moved = bool(sums.offsets[:, t].any())
+        for tall, wide, run in strips(width, height):
+            strip = parts[0].products[t, run].copy()
+            for part in parts[1:]:
+                strip += part.products[t, run]
+            if moved:
+                strip += tails(sums.offsets[:, t, tall].T @ sums.offsets[:, t, wide])
+            yield t, tall, wide, run, strip
 
 
-def _full_products(made: Patterns, height: int) -> Iterator[tuple[Doubles, slice, slice, slice]]:
+def _room(block: npt.NDArray[Any], rows: Rows) -> Room:
+    return room(block.shape[0] - rows[0], block.shape[1], rows[1] - rows[0], working_dtype(block.dtype))
+
+
+def _full_products(made: Patterns, space: Room) -> Iterator[tuple[Doubles, slice, slice, slice]]:
     """Yield (x_i - mean_i)(x_j - mean_j) in strips, double; rows, columns and run as `products`."""
-    for strip, tall, wide, run in products(made.y, height):
+    for strip, tall, wide, run in products(space):
         whole = np.add.outer(made.dot[tall] + made.base, made.dot[wide])
         whole += strip
         whole *= made.norm[tall, None]
@@ -178,25 +199,25 @@ def _full_products(made: Patterns, height: int) -> Iterator[tuple[Doubles, slice
         yield whole, tall, wide, run
 
 
-def _fill_angular(out: Doubles, half: Doubles, y: Floats, height: int) -> None:
+def _fill_angular(out: Floats, half: Doubles, space: Room) -> None:
     """1 - cosine of unit vectors: half their squared distance, which is exact where they are near."""
-    half = half.astype(y.dtype)
-    for strip, tall, wide, run in products(y, height):
+    half = half.astype(space.y.dtype)
+    for strip, tall, wide, run in products(space):
         np.subtract(half[wide], strip, out=strip)
         strip += half[tall, None]
         np.maximum(strip, 0.0, out=strip)  # rounding alone makes a distance negative; NaN stays
         tails(strip, out[run])
 
 
-def _fill_squared(out: Doubles, made: Patterns, height: int) -> None:
-    for whole, tall, wide, run in _full_products(made, height):
+def _fill_squared(out: Floats, made: Patterns, space: Room) -> None:
+    for whole, tall, wide, run in _full_products(made, space):
         _square(whole, np.add.outer(made.square[tall], made.square[wide]), made.y.shape[1])
         tails(whole, out[run])
 
 
-def _square(part: Doubles, squares: Doubles, units: int) -> None:
+def _square(part: Floats, squares: Floats, units: int) -> Floats:
     """(x_i x_i + x_j x_j - 2 x_i x_j) / P, in place, from the products and the sums of squares."""
     part *= -2.0
     part += squares
     part /= units
-    np.maximum(part, 0.0, out=part)
+    return np.maximum(part, 0.0, out=part)

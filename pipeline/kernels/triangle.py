@@ -4,7 +4,7 @@ A range of rows is one contiguous run of it, so a large matrix is made in tiles 
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ PANEL: Final = 384
 STRIP: Final = 32
 """Rows of a panel finished at once: few enough for the passes over them to stay in cache."""
 
+HUGE_PAGE: Final = 2 * 2**20
+
 
 def pairs(stimuli: int, rows: Rows | None = None) -> int:
     """Number of pairs (i, j > i) of `stimuli` whose i lies in `rows` (all by default)."""
@@ -26,18 +28,36 @@ def pairs(stimuli: int, rows: Rows | None = None) -> int:
     return (stop - first) * (2 * stimuli - first - stop - 1) // 2
 
 
-def products(y: Floats, height: int) -> Iterator[tuple[Floats, slice, slice, slice]]:
-    """Yield y_i y_j in strips of the first `height` rows, from their diagonal on: strip, rows, columns, run.
+class Room(NamedTuple):
+    """What the products of one time point are made in: patterns `y` (stimulus, unit), of which the first `height`
+    are rows, and a `panel` of products at a time."""
+
+    y: Floats
+    panel: Floats
+    height: int
+
+
+def room(stimuli: int, units: int, height: int, dtype: npt.DTypeLike) -> Room:
+    """One piece of memory for all times, in huge pages: first touching small ones costs more than the
+    arithmetic on them."""
+    panel, patterns = min(height, PANEL) * stimuli, stimuli * units
+    pages = -(-(panel + patterns) * np.dtype(dtype).itemsize // HUGE_PAGE)
+    piece: Floats = np.empty(pages * HUGE_PAGE, np.uint8).view(dtype)
+    return Room(piece[panel : panel + patterns].reshape(stimuli, units), piece[:panel], height)
+
+
+def products(space: Room) -> Iterator[tuple[Floats, slice, slice, slice]]:
+    """Yield y_i y_j in strips of the rows, from their diagonal on: strip, rows, columns, run.
 
     The caller may write to a strip; it is gone when the next comes. Panels of rows against the rows from
     there on: half the arithmetic of the square, which is never held whole. (One BLAS syrk does no less,
     holds the square, and SciPy's keeps Python's lock for as long as it runs.)
     """
-    room = np.empty(min(height, PANEL) * len(y), y.dtype)
+    y, height = space.y, space.height
     for start in range(0, height, PANEL):
         stop = min(start + PANEL, height)
         tall, width = y[start:stop], len(y) - start
-        panel = room[: len(tall) * width].reshape(len(tall), width)
+        panel = space.panel[: len(tall) * width].reshape(len(tall), width)
         np.matmul(tall, tall.T, out=panel[:, : len(tall)])
         np.matmul(tall, y[stop:].T, out=panel[:, len(tall) :])
         for rows, columns, run in strips(len(y), stop, start):
@@ -52,11 +72,11 @@ def strips(width: int, stop: int, start: int = 0) -> Iterator[tuple[slice, slice
         yield slice(first, last), slice(first, None), run
 
 
-def tails(strip: Floats, out: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:
+def tails(strip: Floats, out: Floats | None = None) -> Floats:
     """Condense a strip that begins at its first row's diagonal: right of the diagonal, row after row."""
     height, width = strip.shape
     if out is None:
-        out = np.empty(pairs(width, (0, height)))
+        out = np.empty(pairs(width, (0, height)), strip.dtype)
     end = 0
     for i in range(height):
         begin, end = end, end + width - 1 - i

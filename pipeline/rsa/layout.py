@@ -2,7 +2,6 @@
 hold."""
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +10,7 @@ import xarray as xr
 
 from pipeline.blocks import FAN_IN
 from pipeline.errors import PlanError
-from pipeline.kernels.rdm import SCRATCH, merge_bytes, moments_bytes
+from pipeline.kernels.rdm import SCRATCH, merge_bytes, moments_bytes, rdm_bytes
 from pipeline.kernels.triangle import Rows, pairs
 from pipeline.plan import size
 from stores.dims import REPEAT, STIMULUS, TIME, UNIT
@@ -19,8 +18,9 @@ from stores.dims import REPEAT, STIMULUS, TIME, UNIT
 SHARES: Final = 8
 """Into how many tasks a cube is cut that would fit fewer, so that cores share it; never how many there are."""
 WORTH_A_TIME: Final = 5e8
-WORTH_A_STRIPE: Final = 4e9
-"""Multiplications worth a task of their own: a stripe of units also costs the adding of its products."""
+WORTH_A_PART: Final = 4e9
+"""Multiplications worth a task of their own: a part of one time point costs more than its share, a tile of rows
+the patterns of all later rows again, a stripe of units the adding of its products."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def layout(cube: xr.DataArray, task_bytes: int) -> Layout:
     sizes = cube.sizes
     stimuli, units, times = sizes[STIMULUS], sizes[UNIT], sizes[TIME]
     room = max(0, task_bytes - SCRATCH) // (8 * (FAN_IN + 2))  # pairs of one tile and time block
-    rows = tuple(_tiles(stimuli, max(1, room)))
+    rows = _tiles(stimuli, max(1, room))
     work = stimuli**2 * units * times / 2
     block = max(1, times // int(min(SHARES, max(1.0, work // WORTH_A_TIME))))
     block = min(block, max(1, room // max(1, max(pairs(stimuli, tile) for tile in rows))))
@@ -49,30 +49,35 @@ def layout(cube: xr.DataArray, task_bytes: int) -> Layout:
     while block > 1 and _units(cube, block, rows, task_bytes) < units:
         block -= 1
     block = _fitting(block, times, cube.chunksizes.get(TIME))
-    stripe = _units(cube, block, rows, task_bytes)
+    stripe = min(units, _units(cube, block, rows, task_bytes))
     if stripe < 1:
         need = max(_need(cube, 1, 1, tile) for tile in rows)
         raise PlanError(
             f"an RDM of {stimuli:,} stimuli with {sizes[REPEAT]:,} repeats needs {size(need)} for one unit at "
             f"one time, and a task may hold {size(task_bytes)}. Raise `task_bytes`, or average repeats first."
         )
-    shares = int(min(SHARES, max(1.0, work // WORTH_A_STRIPE)))
+    shares = int(min(SHARES, max(1.0, work // WORTH_A_PART)))
     stripes = -(-shares // (-(-times // block) * len(rows)))
+    if stripe == units and cube.chunks is None:  # tiles read everything again, which in memory is free
+        rows, stripes = _cut(stimuli, len(rows) * stripes), 1
     stripe = _fitting(min(stripe, -(-units // stripes)), units, cube.chunksizes.get(UNIT))
     return Layout(block, stripe, rows, _peak(cube, block, stripe, rows))
 
 
-def _tiles(stimuli: int, room: int) -> Iterator[Rows]:
-    """Runs of rows of about equally many pairs, at most `room` each where one row is not more."""
+def _tiles(stimuli: int, room: int) -> tuple[Rows, ...]:
+    """Tiles of at most `room` pairs each where one row is not more."""
+    for count in range(max(1, -(-pairs(stimuli) // room)), stimuli):
+        tiles = _cut(stimuli, count)
+        if max(pairs(stimuli, tile) for tile in tiles) <= room:
+            return tiles
+    return _cut(stimuli, stimuli)
+
+
+def _cut(stimuli: int, count: int) -> tuple[Rows, ...]:
+    """About `count` runs of rows of about equally many pairs."""
     edges = np.concatenate([[0], np.cumsum(np.arange(stimuli - 1, -1, -1))])  # pairs before each row
-    tiles = max(1, -(-int(edges[-1]) // room))
-    while True:
-        cuts = np.searchsorted(edges, np.linspace(0, edges[-1], tiles + 1)[1:-1], side="right") - 1
-        bounds = np.unique([0, *cuts.tolist(), stimuli])
-        if tiles >= stimuli or np.diff(edges[bounds]).max(initial=0) <= room:
-            yield from ((int(a), int(b)) for a, b in itertools.pairwise(bounds))
-            return
-        tiles += 1
+    cuts = np.searchsorted(edges, np.linspace(0, edges[-1], count + 1)[1:-1], side="right") - 1
+    return tuple(itertools.pairwise(np.unique([0, *cuts.tolist(), stimuli]).tolist()))
 
 
 def _units(cube: xr.DataArray, times: int, rows: tuple[Rows, ...], task_bytes: int) -> int:
@@ -84,7 +89,8 @@ def _units(cube: xr.DataArray, times: int, rows: tuple[Rows, ...], task_bytes: i
 def _need(cube: xr.DataArray, units: int, times: int, tile: Rows) -> int:
     """Peak bytes of the task that makes `tile` of such a block."""
     sizes = cube.sizes
-    made = moments_bytes(sizes[STIMULUS], units, times, sizes[REPEAT], cube.dtype, tile)
+    kernel = rdm_bytes if units == sizes[UNIT] else moments_bytes
+    made = kernel(sizes[STIMULUS], units, times, sizes[REPEAT], cube.dtype, tile)
     # A lazy block is decoded or joined from others, which are there beside it and not given back at once.
     before = sizes[STIMULUS] * units * times * sizes[REPEAT] * cube.dtype.itemsize
     return made + (before if cube.chunks is not None else 0)

@@ -31,8 +31,9 @@ def rdm(
 
     Pairs are in `numpy.triu_indices(k=1)` order of the cube's own stimuli (rsatoolbox sorts them), named by
     `stimulus_a` and `stimulus_b`. Float32 values are multiplied in single precision where rounding costs
-    least, all else in double: distances are right to about 1e-7 of their size. Raises ValueError for an
-    unknown metric, SchemaError for what is no cube, PlanError where not even the smallest task fits.
+    least, and have distances in single precision; all else in double. Distances are right to about 1e-7 of
+    their size. Raises ValueError for an unknown metric, SchemaError for what is no cube, PlanError where not
+    even the smallest task fits.
     """
     choose("metric", metric, kernels.METRICS)
     _require_cube(cube)
@@ -46,7 +47,8 @@ def rdm(
             tasks |= _tile(name, values, t, k, {"metric": metric, "rows": rows})
     price = blocks.Price(peak=plan.peak, reads=blocks.read_bytes(values) * len(plan.rows))
     chunks = (values.chunks[2], tuple(pairs(cube.sizes[STIMULUS], rows) for rows in plan.rows))
-    data = blocks.array(name, tasks, [values], chunks=chunks, price=price)
+    dtype = kernels.working_dtype(cube.dtype)
+    data = blocks.array(name, tasks, [values], chunks=chunks, price=price, dtype=dtype)
     return _labelled(cube, data, metric)
 
 
@@ -66,7 +68,7 @@ def _tile(name: str, values: da.Array, t: int, k: int, options: dict[str, Any]) 
         list(parts),
         out=(name, t, k),
         merge=blocks.task(kernels.merge, rows=options["rows"]),
-        finish=blocks.task(kernels.merged_rdm, **options),
+        finish=blocks.task(kernels.merged_rdm, dtype=kernels.working_dtype(values.dtype), **options),
     )
 
 
