@@ -9,7 +9,7 @@ import pytest
 import stores
 from pipeline.fill import Block, fill, lazy_source
 from stores.errors import InputError
-from stores.readers import things_fmri, things_fmri_volumes
+from stores.readers import things_fmri, things_fmri_volumes, volumes
 from stores.readers.trials import regions, storage
 from tests.layouts import things_fmri as layout
 from tests.malformed import survive
@@ -101,8 +101,8 @@ def test_volumes__import_opens_each_run_once(raw, tmp_path, monkeypatch, split):
     monkeypatch.setattr("stores.layout.CHUNK_BYTES", 2**8)
     cube = things_fmri_volumes.read(raw)[f"sub-01/{split}"]
     opened = []
-    real = things_fmri_volumes._volumes
-    monkeypatch.setattr(things_fmri_volumes, "_volumes", lambda path: opened.append(path.name) or real(path))
+    real = volumes.streamed
+    monkeypatch.setattr(volumes, "streamed", lambda path: opened.append(path.name) or real(path))
     root = tmp_path / "store"
     with stores.writing(root, "fmri", cube, made_from={"x": 1}, **storage(cube)) as target:
         where = regions(target, cube)

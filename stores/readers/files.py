@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from stores.errors import InputError
+from stores.errors import InputError, StoreError
 from stores.provenance import file_record
 from stores.readers import mat5
 
@@ -53,24 +54,37 @@ def find(path: Path, name: str) -> Path:
     return path / name
 
 
+@contextmanager
+def readable(path: Path, what: str, then: str = "") -> Iterator[None]:
+    """Whatever a library raises inside is an InputError: `path` cannot be read as `what`, and what to do `then`.
+
+    Libraries raise nearly anything on broken bytes. Our own errors pass unchanged.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        then = then or f"it has {path.stat().st_size} bytes. Is it whole? Fetch it again."
+        raise InputError(
+            f"{path} cannot be read as {what} ({type(error).__name__}: {str(error)[:200]}); {then}"
+        ) from error
+
+
 def load_mat(path: Path, variables: Sequence[str]) -> dict[str, Any]:
     """Named variables of a MATLAB file of version 4 to 7, structs as record arrays, single elements squeezed.
 
     Raises InputError where the file is none, is broken, or lacks a variable.
     """
-    try:
-        mat5.check(path)
-        there = [name for name, _, _ in scipy.io.whosmat(path)]
-        found = scipy.io.loadmat(path, variable_names=list(variables), squeeze_me=True)
-    except NotImplementedError as error:
-        raise InputError(
-            f"{path} is a MATLAB 7.3 (HDF5) file; wanted version 7 or older, as published"
-        ) from error
-    except Exception as error:  # scipy raises nearly anything on broken bytes
-        raise InputError(
-            f"{path} cannot be read as a MATLAB file ({type(error).__name__}: {error}); "
-            f"it has {path.stat().st_size} bytes. Is it whole? Fetch it again."
-        ) from error
+    with readable(path, "a MATLAB file"):
+        try:
+            mat5.check(path)
+            there = [name for name, _, _ in scipy.io.whosmat(path)]
+            found = scipy.io.loadmat(path, variable_names=list(variables), squeeze_me=True)
+        except NotImplementedError as error:
+            raise InputError(
+                f"{path} is a MATLAB 7.3 (HDF5) file; wanted version 7 or older, as published"
+            ) from error
     if missing := [name for name in variables if name not in found]:
         raise InputError(
             f"{path} has no variable {' or '.join(map(repr, missing))}; it has {', '.join(there) or 'none'}"

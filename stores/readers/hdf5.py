@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from stores.errors import InputError, StoreError
+from stores.errors import InputError
+from stores.readers.files import readable
 from stores.readers.lazy import Region, finite, plausible
 
 LISTED: Final = 8
@@ -20,16 +21,8 @@ LISTED: Final = 8
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading; whatever goes wrong inside is an InputError that names it."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except StoreError:
-        raise
-    except Exception as error:  # h5py raises nearly anything on broken bytes
-        raise InputError(
-            f"{path} cannot be read as an HDF5 file ({type(error).__name__}: {error}); "
-            f"it has {path.stat().st_size} bytes. Is it whole? Fetch it again."
-        ) from error
+    with readable(path, "an HDF5 file"), h5py.File(path, "r") as file:
+        yield file
 
 
 def dataset(path: Path, file: h5py.File, name: str, *, ndim: int, kinds: str = "fiu") -> h5py.Dataset:

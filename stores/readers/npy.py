@@ -1,8 +1,6 @@
 """NumPy's own files, never unpickled: headers first, values block by block."""
 
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -12,22 +10,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from stores.errors import InputError, StoreError
+from stores.errors import InputError
+from stores.readers.files import readable
 from stores.readers.lazy import Region, finite, plausible
-
-
-@contextmanager
-def faults(path: Path, kind: str) -> Iterator[None]:
-    """Whatever goes wrong inside is an InputError that names the file."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except Exception as error:  # NumPy and zipfile raise nearly anything on broken bytes
-        raise InputError(
-            f"{path} cannot be read as {kind} ({type(error).__name__}: {error}); "
-            f"it has {path.stat().st_size} bytes. Is it whole? Fetch it again."
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -42,7 +27,7 @@ class Header:
 
 def header(path: Path) -> Header:
     """Header of a .npy file, checked against the file's size; pickled objects are refused. InputError."""
-    with faults(path, "a .npy file"), path.open("rb") as file:
+    with readable(path, "a .npy file"), path.open("rb") as file:
         found = _header(path, path.name, file)
         size = found.start + prod(found.shape) * np.dtype(found.dtype).itemsize
         if path.stat().st_size != size:
@@ -56,7 +41,7 @@ def header(path: Path) -> Header:
 def members(path: Path) -> dict[str, Header]:
     """Headers of the arrays of a .npz file by name, each checked against its size. Raises InputError."""
     found = {}
-    with faults(path, "a .npz file"), zipfile.ZipFile(path) as archive:
+    with readable(path, "a .npz file"), zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.filename.endswith(".npy"):
                 continue
@@ -75,7 +60,7 @@ def members(path: Path) -> dict[str, Header]:
 
 def member(path: Path, name: str) -> NDArray[Any]:
     """One array of a .npz file, its checksum verified. Raises InputError."""
-    with faults(path, "a .npz file"), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+    with readable(path, "a .npz file"), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
         values: NDArray[Any] = npy.read_array(file, allow_pickle=False)
         if file.read(1):  # reading on to the end makes zipfile compare the checksum
             raise InputError(f"{path}: {name} is longer than its header says")
@@ -86,7 +71,7 @@ def array(path: Path) -> NDArray[Any]:
     """All of a small .npy file. Raises InputError."""
     found = header(path)
     plausible(path, "its array", found.shape, np.dtype(found.dtype).itemsize, loaded=True)
-    with faults(path, "a .npy file"):
+    with readable(path, "a .npy file"):
         values: NDArray[Any] = np.load(path, allow_pickle=False)
         return _readable(values)
 
@@ -109,7 +94,7 @@ class Stored:
         if self.name:
             whole = member(self.path, self.name)
         else:
-            with faults(self.path, "a .npy file"):
+            with readable(self.path, "a .npy file"):
                 whole = np.memmap(
                     self.path,
                     self.header.dtype,

@@ -28,7 +28,7 @@ from stores.readers.reader import Reader
 from stores.readers.slabs import single, stored
 from stores.readers.tables import integers, number_table, read_table
 from stores.readers.things_stems import concept_of, stem_of
-from stores.readers.trials import PIECE_BYTES, Indices, Presented, TrialReader, blocks, presented
+from stores.readers.trials import PIECE_BYTES, Indices, Piece, Presented, TrialReader, blocks, presented
 from stores.specs import FMRI
 
 DATASET: Final = "things-fmri"
@@ -242,12 +242,7 @@ class VoxelRows:
     path: Path
     name: str
 
-    def __call__(
-        self,
-        trials: Indices,
-        units: slice,
-        times: slice,  # noqa: ARG002 - there is one time
-    ) -> Iterator[tuple[slice, slice, slice, NDArray[Any]]]:
+    def __call__(self, trials: Indices, units: slice, times: slice) -> Iterator[Piece]:  # noqa: ARG002
         """Yield pieces; see `stores.readers.trials.Pieces`."""
         with opened(self.path) as file:
             found = file[self.name]

@@ -9,17 +9,14 @@ order of presentation; a block of `test` is a repeat, which is a session. Either
 streaming, to the checksum at its end.
 """
 
-import gzip
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from math import prod
 from pathlib import Path
 from typing import Any, Final
 
-import nibabel as nib
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -27,17 +24,16 @@ from numpy.typing import NDArray
 from stores.dims import UNIT
 from stores.errors import InputError
 from stores.readers import volumes
-from stores.readers.lazy import from_blocks, plausible
+from stores.readers.lazy import from_blocks
 from stores.readers.reader import Reader
 from stores.readers.slabs import single
 from stores.readers.tables import read_table
 from stores.readers.things_fmri import fmri_cube
 from stores.readers.things_stems import stem_of
-from stores.readers.trials import Chunks, Indices, Presented, TrialReader, in_order, presented
+from stores.readers.trials import Chunks, Indices, Piece, Presented, TrialReader, in_order, presented
 
 RUN: Final = re.compile(r"(?P<subject>sub-\w+?)_ses-\D*(?P<session>\d+)_run-(?P<run>\d+)_betas\.nii(\.gz)?")
 EXAMPLE: Final = "sub-01_ses-things01_run-01_betas.nii.gz"
-_HEADER: Final[Any] = nib.Nifti1Header
 TRAINED: Final = 12
 """The first 12 images of every concept are those shown once."""
 
@@ -86,18 +82,13 @@ class Streams:
     first: tuple[int, ...]
     inside: Indices
 
-    def __call__(
-        self,
-        trials: Indices,
-        units: slice,
-        times: slice,  # noqa: ARG002 - there is one time
-    ) -> Iterator[tuple[slice, slice, slice, NDArray[Any]]]:
+    def __call__(self, trials: Indices, units: slice, times: slice) -> Iterator[Piece]:  # noqa: ARG002
         """Yield pieces of one trial; see `stores.readers.trials.Pieces`."""
         run = np.searchsorted(np.array(self.first), trials, side="right") - 1
         for n in np.unique(run):
             places = np.flatnonzero(run == n)
             wanted = dict(zip((trials[places] - self.first[n]).tolist(), places.tolist(), strict=True))
-            for trial, volume in _volumes(self.paths[n]):
+            for trial, volume in volumes.streamed(self.paths[n]):
                 if trial in wanted:
                     values = single(self.paths[n], "its values", volume[self.inside[units]])
                     yield (
@@ -190,45 +181,10 @@ def _run(path: Path, session: int, run: int) -> Run:
         stems = tuple("" if _catch(one) else stem_of(one) for one in names)
     except InputError as error:
         raise InputError(f"{table}: {error}") from error
-    with volumes.faults(path), _opened(path) as file:
-        header: Any = _HEADER.from_fileobj(file)
-        shape = tuple(map(int, header.get_data_shape()))
-    if len(shape) != 4 or shape[3] != len(stems):
-        raise InputError(f"{path} has the shape {shape}; {table.name} names {len(stems)} trials")
-    plausible(path, "its header", shape, header.get_data_dtype().itemsize)
-    _whole(path, int(header.get_data_offset()) + prod(shape) * header.get_data_dtype().itemsize)
-    return Run(path, table, session, run, shape, stems)
-
-
-def _whole(path: Path, wanted: int) -> None:
-    """Raise InputError where the size of the file, or that in the last bytes of a .gz, is not `wanted`."""
-    if path.name.endswith(".gz"):
-        with path.open("rb") as file:
-            file.seek(-4, 2)
-            there, wanted = int.from_bytes(file.read(4), "little"), wanted % 2**32
-    else:
-        there = path.stat().st_size
-    if there != wanted:
-        raise InputError(f"{path} holds {there} bytes of volumes and header; wanted {wanted}. Is it whole?")
-
-
-def _volumes(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
-    """(trial, voxels in C order, scaled) of one run, to the end, where a .gz is checked. Raises InputError."""
-    with volumes.faults(path), _opened(path) as file:
-        header: Any = _HEADER.from_fileobj(file)
-        dtype, shape = header.get_data_dtype(), header.get_data_shape()
-        slope, intercept = header.get_slope_inter()
-        file.seek(int(header.get_data_offset()))
-        size = prod(shape[:3]) * dtype.itemsize
-        for trial in range(shape[3]):
-            raw = np.frombuffer(file.read(size), dtype).reshape(shape[:3], order="F").ravel()
-            yield trial, raw if slope in (None, 1) and not intercept else raw * slope + intercept
-        if file.read(1):
-            raise InputError(f"{path} goes on after its last volume")
-
-
-def _opened(path: Path) -> Any:
-    return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")
+    image = volumes.opened(path, checked=False)
+    if len(image.shape) != 4 or image.shape[3] != len(stems):
+        raise InputError(f"{path} has the shape {image.shape}; {table.name} names {len(stems)} trials")
+    return Run(path, table, session, run, image.shape, stems)
 
 
 def _catch(name: str) -> bool:

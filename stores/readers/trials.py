@@ -26,6 +26,8 @@ PIECE_BYTES: Final = 16 * 2**20
 """How much of a source is held at once beside the block that it goes into."""
 Chunks = tuple[tuple[int, ...], ...]
 Indices = NDArray[np.int64]
+Piece = tuple[slice, slice, slice, NDArray[Any]]
+"""Trials, units and times, counted from the first asked for, and the values there, (trial, unit, time)."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,8 @@ def in_order(stimuli: Iterable[str], trials: Iterable[int]) -> Presented:
 class Pieces(Protocol):
     """A picklable way into a recording: some trials (ascending), units and times, in bearable pieces."""
 
-    def __call__(
-        self, trials: Indices, units: slice, times: slice
-    ) -> Iterator[tuple[slice, slice, slice, NDArray[Any]]]:
-        """Yield (trials, units, times, values (trial, unit, time)); slices count from the first asked for."""
+    def __call__(self, trials: Indices, units: slice, times: slice) -> Iterator[Piece]:
+        """Yield pieces that together hold all that is asked for."""
 
 
 @dataclass(frozen=True)

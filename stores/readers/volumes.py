@@ -2,7 +2,6 @@
 
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stores.dims import UNIT
-from stores.errors import InputError, StoreError
+from stores.errors import InputError
 from stores.readers.cubes import Labels
+from stores.readers.files import readable
 from stores.readers.lazy import Region, finite, plausible
 
 SUFFIXES: Final = (".nii", ".nii.gz")
 PIECE: Final = 2**20
+WHAT: Final = "a NIfTI image"
+_HEADER: Final[Any] = nib.Nifti1Header
 
 
 @dataclass(frozen=True)
@@ -31,32 +33,22 @@ class Volume:
     affine: tuple[tuple[float, ...], ...]
 
 
-@contextmanager
-def faults(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside is an InputError that names the file."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except Exception as error:  # nibabel, gzip and zlib raise nearly anything on broken bytes
-        raise InputError(
-            f"{path} cannot be read as a NIfTI image ({type(error).__name__}: {error}); "
-            f"it has {path.stat().st_size} bytes. Is it whole? Fetch it again."
-        ) from error
+def opened(path: Path, *, checked: bool = True) -> Volume:
+    """The header of an image, its file's size and checksum (of a .gz) verified. Raises InputError.
 
-
-def opened(path: Path) -> Volume:
-    """The header of an image, its file's size and checksum (of a .gz) verified. Raises InputError."""
+    checked : False compares the size of a .gz with that in its last bytes alone, for files that are streamed
+    to their checksum later.
+    """
     if not path.is_file():
         raise InputError(f"{path} does not exist; wanted a NIfTI image")
-    with faults(path):
+    with readable(path, WHAT):
         image: Any = nib.load(path)
         shape, dtype = tuple(map(int, image.shape)), image.get_data_dtype()
         if not 3 <= len(shape) <= 4 or min(shape) < 1 or dtype.kind not in "fiu":
             raise InputError(f"{path} is {dtype} {shape}; wanted numbers, (x, y, z) or (x, y, z, t)")
         plausible(path, "its header", shape, dtype.itemsize)
         needed = int(image.dataobj.offset) + prod(shape) * dtype.itemsize
-        size = _size(path)
+        size = _size(path) if checked else _told_size(path, needed)
         if size < needed:
             raise InputError(
                 f"{path} holds {size} bytes; its header declares {dtype} {shape}, which needs {needed}. "
@@ -79,10 +71,25 @@ def mask(path: Path, like: Volume) -> NDArray[np.bool_]:
 
 def values_of(volume: Volume, times: slice | None = None) -> NDArray[Any]:
     """Scaled values, the image's own shape, or some of its time points. Raises InputError."""
-    with faults(volume.path):
+    with readable(volume.path, WHAT):
         image: Any = nib.load(volume.path)
         data = image.dataobj
         return np.asarray(data[..., times] if times is not None else data)
+
+
+def streamed(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
+    """(time point, voxels in C order, scaled) of a 4-D image, to its end, where a .gz is checked. InputError."""
+    with readable(path, WHAT), _file(path) as file:
+        header = _HEADER.from_fileobj(file)
+        dtype, shape = header.get_data_dtype(), header.get_data_shape()
+        slope, intercept = header.get_slope_inter()
+        file.seek(int(header.get_data_offset()))
+        size = prod(shape[:3]) * dtype.itemsize
+        for trial in range(shape[3]):
+            raw = np.frombuffer(file.read(size), dtype).reshape(shape[:3], order="F").ravel()
+            yield trial, raw if slope in (None, 1) and not intercept else raw * slope + intercept
+        if file.read(1):
+            raise InputError(f"{path} goes on after its last volume")
 
 
 def masks_in(folder: Path, like: Volume, pattern: str = "*") -> dict[str, NDArray[np.bool_]]:
@@ -139,6 +146,10 @@ class Images:
         return found
 
 
+def _file(path: Path) -> Any:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
 def _size(path: Path) -> int:
     """Bytes of the image; a compressed one is read to its end, for only there lies its checksum."""
     if path.suffix != ".gz":
@@ -148,3 +159,13 @@ def _size(path: Path) -> int:
         while piece := file.read(PIECE):
             size += len(piece)
     return size
+
+
+def _told_size(path: Path, needed: int) -> int:
+    """Bytes of the image; a compressed one tells them in its last four, less the multiples of 2**32."""
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        told = int.from_bytes(file.read(4), "little")
+    return needed if told == needed % 2**32 else 0
