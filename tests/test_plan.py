@@ -21,7 +21,7 @@ def test_plan__of_an_rdm(computing_forbidden):
     assert found.bytes_in == made.nbytes
     assert found.bytes_out == 6 * pairs(50) * 4
     # A lazy cube's block is joined from smaller ones, which are there beside it.
-    assert found.peak_bytes == kernels.moments_bytes(50, 40, 6, 2, made.dtype, (0, 50)) + made.nbytes
+    assert found.peak_bytes == kernels.rdm_bytes(50, 40, 6, 2, made.dtype, (0, 50)) + made.nbytes
     assert 1 <= found.tasks <= 7
 
 
