@@ -6,6 +6,7 @@ from typing import Final
 
 from stores.errors import InputError
 from stores.readers import (
+    algonauts2023,
     arrays,
     haxby2001,
     it_cshl,
@@ -28,6 +29,7 @@ __all__ = ["READERS", "Reader", "reader"]
 
 READERS: Final[Mapping[str, Reader]] = table(
     [
+        algonauts2023.READER,
         arrays.READER,
         haxby2001.READER,
         it_cshl.READER,
