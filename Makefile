@@ -30,8 +30,8 @@ $(READY): pyproject.toml constraints.txt
 demo: setup  ## simulate two brains, compare them with a network, write demo/report.html
 	$(BIN)/neurocube demo
 
-test: lint  ## lint, then all tests but the slow ones
-	$(BIN)/pytest
+test: lint  ## lint, then all tests but the slow ones, on all cores
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 test-slow: setup  ## the tests that take minutes
 	$(BIN)/pytest -m slow
