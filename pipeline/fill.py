@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import dask
+import dask.array as da
 import distributed
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from dask.core import flatten
 
 from stores.target import Receipt, Region, Target
 from stores.write import finish, write_region
@@ -106,21 +108,31 @@ def on_gpu_worker() -> bool:
 
 def lazy_source(cube: xr.DataArray, name: str) -> "LazySource":
     """The source that computes a lazy cube region by region, each inside its own task."""
-    return LazySource(cube, name)
+    return LazySource(cube.data, name)
 
 
 @dataclass(frozen=True)
 class LazySource:
     """Values of a lazy cube; only the part of its graph that a region needs is computed, in the task."""
 
-    cube: xr.DataArray
+    values: Any
     name: str
 
     def __call__(self, block: Block) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Yield the one region."""
         for name, region in block.regions.items():
-            with dask.config.set(scheduler="synchronous"):
-                yield name, np.asarray(self.cube[region].data)
+            yield name, _computed(self.values[region])
+
+
+def _computed(values: Any) -> npt.NDArray[Any]:
+    """The values of a NumPy or Dask array. Dask would copy what is one block, though nobody else holds it."""
+    if not isinstance(values, da.Array):
+        return np.asarray(values)
+    if values.npartitions > 1:
+        return np.asarray(values.compute(scheduler="synchronous"))  # type: ignore[no-untyped-call]
+    (part,) = dask.optimize(values)  # type: ignore[attr-defined, no-untyped-call]
+    (key,) = flatten(part.__dask_keys__())  # type: ignore[no-untyped-call]
+    return np.asarray(dask.get(part.__dask_graph__(), key))  # type: ignore[attr-defined]
 
 
 def _run(

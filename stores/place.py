@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,11 +80,16 @@ class Place:
         data = self.read(name)
         return None if data is None else json.loads(data)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write one file whole: other processes see the old bytes or the new, also after a power cut."""
+    def write(self, name: str, data: bytes | Iterable[bytes], *, sync: bool = True) -> None:
+        """Write one file whole: other processes see the old bytes or the new, also after a power cut.
+
+        data : the bytes, or pieces of them in order, of which one at a time is held.
+        sync : False leaves to a later `sync` what is to survive a power cut.
+        """
+        pieces = [data] if isinstance(data, bytes) else data
         if self.local is None:
             fs, path = self._fs()
-            fs.pipe_file(f"{path}/{name}", data)
+            fs.pipe_file(f"{path}/{name}", b"".join(pieces))
             return
         target = self.local / name
         partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
@@ -92,13 +97,15 @@ class Place:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with partial.open("wb") as file:
-                    file.write(data)
+                    file.writelines(pieces)
                     file.flush()
-                    os.fsync(file.fileno())
+                    if sync:
+                        os.fsync(file.fileno())
                 partial.replace(target)
             finally:
                 partial.unlink(missing_ok=True)
-            _sync_folder(target.parent)
+            if sync:
+                _sync_folder(target.parent)
 
     def write_json(self, name: str, value: Any) -> None:
         """`write` of a JSON value, readable and with sorted keys."""

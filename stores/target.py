@@ -97,6 +97,17 @@ class Target:
         """Names of the shards that are there."""
         return {name for name in self.place.sizes(SHARDS) if not name.endswith(".partial")}
 
+    def parts(self, region: Region) -> dict[str, Region]:
+        """Names of the files that `region` covers, and which part of its values is in each; as `shards_of`."""
+        cuts = [
+            [
+                slice(start - part.start, min(start + step, part.stop) - part.start)
+                for start in range(part.start, part.stop, step)
+            ]
+            for part, step in zip(region, self.shard, strict=True)
+        ]
+        return dict(zip(self.shards_of(region), itertools.product(*cuts), strict=True))
+
     def missing(self, regions: Iterable[Region] | None = None) -> list[Region]:
         """Those of `regions` (default: one per shard) of which some shard is not there."""
         there = self.written()

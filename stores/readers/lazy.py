@@ -65,7 +65,8 @@ def plausible(source: Path, where: str, shape: tuple[int, ...], itemsize: int, l
 
 def finite(source: Path, where: str, values: NDArray[Any]) -> NDArray[Any]:
     """`values` unchanged; NaN stays, for it means missing. Raises InputError where one is infinite."""
-    if values.dtype.kind == "f" and (count := int(np.isinf(values).sum())):
+    if values.dtype.kind == "f" and (infinite := np.isinf(values)).any():
+        count = int(infinite.sum())
         raise InputError(f"{source}: {where} holds {count} infinite values; wanted numbers, or NaN for none")
     return values
 

@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stores.dims import CUBE, REPEAT, STIMULUS
+from stores.errors import InputError
 from stores.layout import Access, layout, stimulus_block
 from stores.readers.lazy import Region, starts
 from stores.target import Target
@@ -86,14 +87,20 @@ class TrialReader:
             where[2].stop - where[2].start,
             table.shape[1],
         )
-        found = np.full(shape, np.nan, np.float32)
         row, repeat = np.nonzero(table >= 0)
+        found = np.empty(shape, np.float32)
+        if len(row) < table.size:
+            found[...] = np.nan
         order = np.argsort(table[row, repeat], kind="stable")
         row, repeat = row[order], repeat[order]
         asked = table[row, repeat]
+        got = 0
         if len(asked):
             for trials, units, times, values in self.pieces(asked, where[1], where[2]):
                 found[row[trials], units, times, repeat[trials]] = values
+                got += values.size
+        if got != (wanted := len(asked) * shape[1] * shape[2]):  # else what is left would be chance numbers
+            raise InputError(f"{self.pieces} gave {got} values of {wanted}")
         return found
 
 
