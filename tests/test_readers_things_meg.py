@@ -11,6 +11,7 @@ from pipeline.fill import Block, fill, lazy_source
 from stores.dims import REPEAT, STIMULUS, TIME, UNIT
 from stores.errors import InputError
 from stores.readers import things_meg
+from stores.readers.fif import chain
 from stores.readers.trials import blocks, regions, storage
 from tests.layouts import things_meg as layout
 from tests.malformed import survive
@@ -78,7 +79,7 @@ def test_meg__labels_units_and_what_is_dropped(raw, read):
 
 
 def test_fif__is_a_chain_read_once(raw):
-    assert [one.name for one in things_meg.chain(raw / PARTS[0])] == PARTS
+    assert [one.name for one in chain(raw / PARTS[0])] == PARTS
     assert sorted(one.name for one in raw.glob("*epo*.fif")) == sorted(PARTS)
     cubes = things_meg.read(raw)
     trials = np.concatenate([cubes[f"P1/{one}"].trial.values.ravel() for one in ("train", "test")])

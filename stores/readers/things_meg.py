@@ -8,25 +8,21 @@ are contiguous, or some time points of a CoSMo file, where those are; each is re
 """
 
 import re
-import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import h5py
-import mne
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from stores.dims import REPEAT, STIMULUS, TIME, UNIT
-from stores.errors import InputError, StoreError
+from stores.errors import InputError
 from stores.readers.cubes import cube_of, unique
+from stores.readers.fif import FifTrials, chain, epochs_of
 from stores.readers.files import find
 from stores.readers.hdf5 import opened
 from stores.readers.hdf5_texts import char, texts_of, vector
@@ -46,7 +42,6 @@ COLUMNS: Final = ("trial_type", "image_path", "things_image_nr", "session_nr", "
 _HEAD: Final = re.compile(r".*?(?P<subject>P\d+)-epo\.fif(\.gz)?")
 _SENSOR: Final = re.compile(r"M(?P<side>[LRZ])(?P<part>[CFOPT])\d\d")
 _PARTS: Final = {"C": "central", "F": "frontal", "O": "occipital", "P": "parietal", "T": "temporal"}
-_READING: Final = threading.Lock()
 
 
 def read(path: Path) -> Mapping[str, xr.DataArray]:
@@ -71,7 +66,7 @@ def read_cosmo(path: Path) -> Mapping[str, xr.DataArray]:
 def fif(head: Path, subject: str) -> dict[str, xr.DataArray]:
     """`train` and `test`, (image, sensor, time, repeat), of one chain of FIF files. Raises InputError."""
     parts = chain(head)
-    epochs = _epochs(head, parts)
+    epochs = epochs_of(head, parts)
     table = epochs.metadata
     if table is None or len(table) != len(epochs):
         raise InputError(
@@ -119,34 +114,6 @@ def cosmo(path: Path) -> dict[str, xr.DataArray]:
     pieces, trials = CosmoRows(path, len(channels)), _checked(path, table)
     subject = path.name.split("_")[0]
     return _cubes(pieces, trials, channels, time, {}, subject, [path], [STIMULUS, REPEAT], TIME)
-
-
-def chain(head: Path) -> tuple[Path, ...]:
-    """The head and the parts beside it that follow from it, in order."""
-    found = [head]
-    while (part := head.with_name(head.name.replace("-epo.fif", f"-epo-{len(found)}.fif"))).exists():
-        found.append(part)
-    return tuple(found)
-
-
-@dataclass(frozen=True)
-class FifTrials:
-    """Epochs read trial by trial from the chain that starts at `head`."""
-
-    head: Path
-    parts: tuple[Path, ...]
-
-    def __call__(
-        self, trials: Indices, units: slice, times: slice
-    ) -> Iterator[tuple[slice, slice, slice, NDArray[Any]]]:
-        """Yield pieces; see `stores.readers.trials.Pieces`."""
-        epochs = _epochs(self.head, self.parts)
-        step = max(1, PIECE_BYTES // (8 * len(epochs.ch_names) * len(epochs.times)))
-        for start in range(0, len(trials), step):
-            with _READING, _told(self.head, self.parts):  # the open files have one place to read at
-                values = epochs.get_data(item=trials[start : start + step], copy=False, verbose="error")
-            values = single(self.head, "its epochs", values[:, units, times])
-            yield slice(start, start + len(values)), slice(None), slice(None), values
 
 
 @dataclass(frozen=True)
@@ -265,44 +232,6 @@ def _dimensions(path: Path, file: h5py.File) -> tuple[list[str], NDArray[np.floa
     if names.dtype != h5py.ref_dtype or times.dtype.kind != "f":
         raise InputError(f"{path}: ds.a.fdim.values are not names of sensors and times")
     return [char(path, "ds.a.fdim.values", file[ref]) for ref in names[()].ravel()], times[()].ravel()
-
-
-def _epochs(head: Path, parts: Sequence[Path]) -> Any:
-    """The chain, opened but not read; kept open, since its table of trials takes a second to parse."""
-    for one in parts:
-        if not one.exists():
-            raise InputError(f"{one} is gone")
-    stamps = tuple((one, one.stat().st_size, one.stat().st_mtime_ns) for one in parts)
-    with _READING:
-        return _opened(head, stamps)
-
-
-@lru_cache(maxsize=4)
-def _opened(head: Path, stamps: tuple[tuple[Path, int, int], ...]) -> Any:
-    parts = [one for one, _, _ in stamps]
-    with _told(head, parts):
-        epochs = mne.read_epochs(head, preload=False, proj=False, verbose="error")
-        if not len(epochs):
-            raise InputError(f"{head} holds no epochs")
-        for first in sorted({0, len(epochs) - 1}):  # the last of the chain is there only if it is whole
-            epochs.get_data(item=[first], copy=False, verbose="error")
-    return epochs
-
-
-@contextmanager
-def _told(head: Path, parts: Sequence[Path]) -> Iterator[None]:
-    """Whatever MNE raises on broken bytes becomes an InputError that names the files."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except StoreError:
-        raise
-    except Exception as error:  # MNE raises nearly anything on broken bytes
-        raise InputError(
-            f"{head} cannot be read as MNE epochs ({type(error).__name__}: {str(error)[:200]}); its parts are "
-            f"{', '.join(one.name for one in parts)}. Are all there, and whole?"
-        ) from error
 
 
 READER: Final = Reader(
