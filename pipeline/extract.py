@@ -14,6 +14,7 @@ import xarray as xr
 from pipeline.extract_task import ActivationSource, Dtype
 from pipeline.fill import Block, Client, Progress, fill
 from pipeline.models import LayerInfo, Network, NetworkSpec, build, find
+from pipeline.plan import IDLE_BYTES
 from stores.create import writing
 from stores.dims import CUBE, REPEAT, STIMULUS, TIME, UNIT
 from stores.layout import stimulus_block
@@ -23,6 +24,8 @@ from stores.target import Target
 
 VERSION: Final = 1
 """Raised whenever the same inputs would give other values: it is part of every content key."""
+TORCH_BYTES: Final = 190 * 10**6
+"""What a worker holds beside `IDLE_BYTES` once torch is loaded, as measured."""
 BATCHES_AT_MOST: Final = 4
 """Batches in one task, so that a few hundred stimuli already keep several workers busy."""
 
@@ -124,6 +127,13 @@ def task_bytes(layers: Sequence[LayerInfo], block: int, batch_size: int, dtype: 
     """Bytes one task holds for its values: the block in `dtype`, and in float32 one batch per thread."""
     values = sum(math.prod(info.shape) for info in layers)
     return values * (block * np.dtype(dtype).itemsize + threads * batch_size * 4)
+
+
+def worker_bytes(network: Network, task: int, threads: int = 1) -> int:
+    """Bytes of a worker that holds `network` and runs `threads` tasks of `task` bytes at a time."""
+    tensors = [*network.module.parameters(), *network.module.buffers()]
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return IDLE_BYTES + TORCH_BYTES + weights + threads * task
 
 
 def blocks(targets: Mapping[str, Target]) -> list[Block]:
