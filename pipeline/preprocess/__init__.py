@@ -1,0 +1,56 @@
+"""From recordings to cubes: cleaning, epochs, band envelopes and noise normalisation of MEG and EEG.
+
+MNE does the work on signals; here are labels, laziness and errors.
+"""
+
+from pipeline.preprocess.bands import band_envelopes
+from pipeline.preprocess.cubes import count_dropped, epochs_cube
+from pipeline.preprocess.epochs import Epoched, band_envelope, cut_epochs
+from pipeline.preprocess.ica import fit_ica
+from pipeline.preprocess.raw import Cleaned, clean, find_bads
+from pipeline.preprocess.runs import Preprocessed, Run, preprocess_runs
+from pipeline.preprocess.settings import (
+    BANDS,
+    FACES_MEG,
+    BadChannels,
+    CleanSettings,
+    EpochSettings,
+    Filter,
+    Ica,
+    Maxwell,
+    Preset,
+)
+from pipeline.preprocess.trials import Onsets, Trials, Triggers, find_trials, onsets
+from pipeline.preprocess.whitening import whiten, whitener
+
+__all__ = [
+    "BANDS",
+    "FACES_MEG",
+    "BadChannels",
+    "CleanSettings",
+    "Cleaned",
+    "EpochSettings",
+    "Epoched",
+    "Filter",
+    "Ica",
+    "Maxwell",
+    "Onsets",
+    "Preprocessed",
+    "Preset",
+    "Run",
+    "Trials",
+    "Triggers",
+    "band_envelope",
+    "band_envelopes",
+    "clean",
+    "count_dropped",
+    "cut_epochs",
+    "epochs_cube",
+    "find_bads",
+    "find_trials",
+    "fit_ica",
+    "onsets",
+    "preprocess_runs",
+    "whiten",
+    "whitener",
+]
