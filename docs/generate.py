@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stores.readers import READERS
+from stores.readers.request import in_words, options_of, takes_pickles
 from stores.specs import MODALITIES, RESULTS, SPECS, Spec
 from stores.validate import COMMON_ATTRS
 
@@ -24,8 +25,30 @@ trial that was not measured is NaN. Regions are one label per unit (`region`) or
 
 READERS_HEAD = """# Readers
 
-What `neurocube import READER PATH --into ROOT/NAME`, or an `import` step of a study, can bring in. Each becomes
+What `neurocube import READER PATH... --into ROOT/NAME`, or an `import` step of a study, can bring in. Each becomes
 one or more [cubes](cubes.md); this page is written from the readers themselves (`make docs`).
+
+Several paths are read one by one; where they give cubes of the same names, these go below the names of their
+paths. Options are given as `--set KEY=VALUE`. What a reader leaves out is counted, printed and kept with the cube
+(`attrs["dropped"]`); `--dry-run` says what would be imported. Pickles are read with `--allow-pickle` alone, in a
+process of their own that knows arrays and plain values.
+
+In a study, `labels` makes scores of other cubes coordinates, joined by the id of the stimulus or by its concept
+(`stores.label` in Python); stimuli without an entry stay, and are counted:
+
+```yaml
+steps:
+  scores: {verb: import, reader: things-memorability, path: /data/things}
+  concepts: {verb: import, reader: things-concepts, path: /data/things}
+  fmri:
+    verb: import
+    reader: things-fmri
+    path: /data/betas_csv              # or a list of paths
+    options: {}                        # as with --set; `allow_pickle: true` where a reader needs it
+    labels:
+      - {cube: scores/memorability, names: [cr]}
+      - {cube: concepts/concepts, names: [category], by: concept}
+```
 """
 
 
@@ -39,6 +62,10 @@ def readers() -> str:
     parts = [READERS_HEAD]
     for name, one in sorted(READERS.items()):
         parts += [f"## {name}\n", f"{one.doc}\n", "Expects:\n", *(f"* {text}" for text in one.expects), ""]
+        if told := [f"`{option}` ({in_words(kind)})" for option, kind in options_of(one).items()]:
+            parts.append(f"Options: {', '.join(told)}.\n")
+        if takes_pickles(one):
+            parts.append("Its files are pickles: it needs `--allow-pickle`.\n")
     return "\n".join(parts)
 
 

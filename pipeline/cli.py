@@ -111,39 +111,62 @@ def demo(
 def readers() -> None:
     """List the datasets and layouts that can be imported, with the files each reader expects."""
     from stores.readers import READERS
+    from stores.readers.request import in_words, options_of, takes_pickles
 
     for name, one in sorted(READERS.items()):
         console.print(name, style="bold")
         console.print(f"  {one.doc}\n  expects: {', '.join(one.expects)}", markup=False)
+        if told := [f"{option} ({in_words(kind)})" for option, kind in options_of(one).items()]:
+            console.print(f"  options: {', '.join(told)}", markup=False)
+        if takes_pickles(one):
+            console.print("  published as pickles: needs --allow-pickle")
 
 
 @app.command(name="import")
 def import_(
     reader: Annotated[str, typer.Argument(help="A reader, as `neurocube readers` lists it.")],
-    path: Annotated[Path, typer.Argument(help="The dataset's folder or file.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="The dataset's folders or files.")],
     into: Annotated[str, typer.Option(help="ROOT/NAME: the cubes become NAME/... in the store ROOT.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the reader.")
+    ] = None,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option("--allow-pickle", help="Read pickled files, in a process that knows arrays alone."),
+    ] = False,
     cluster_file: Annotated[Path | None, typer.Option("--cluster", help="A cluster file.")] = None,
     profile: Annotated[str | None, typer.Option(help="A profile of the cluster file.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be imported; write nothing.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make the cubes anew.")] = False,
 ) -> None:
     """Import a dataset into a store; the same command again resumes after any kill."""
     from pipeline import cluster
-    from pipeline.study import Run, Study, import_cubes
-    from stores.readers import reader as find_reader
+    from pipeline.study import Run, Study, described, import_cubes, is_big
+    from stores.readers import request
 
-    find_reader(reader)
+    wanted = request.request(reader, paths, request.words(settings or ()), allow_pickle=allow_pickle)
     root, _, name = into.rstrip("/").rpartition("/")
     if not root or not name:
         raise StoreError(f"--into {into!r} is not ROOT/NAME, such as my-store/things-fmri")
-    if not path.exists():
-        raise StoreError(f"there is no {path}")
-    step = {"verb": "import", "reader": reader, "path": str(path), "into": name}
+    config = cluster.read(cluster_file)
+    config.profile(profile)  # a wrong name is told before files are read
+    with console.status(f"{reader} reads what is there"):
+        cubes = request.read(wanted)
+    for line in described(cubes):
+        console.print(line, markup=False)
+    if dry_run:
+        return
+    step = {"verb": "import", "reader": reader, "path": [str(path) for path in paths], "into": name}
     study = Study.model_validate({"title": "import", "store": root, "steps": {"import": step}})
-    with cluster.start(cluster.read(cluster_file), profile) as client:
-        if link := cluster.dashboard_link(client):
-            console.print(f"dashboard: {link}")
-        job = Run(study, _Terminal(), client, overwrite=overwrite)
-        console.print(f"{len(import_cubes(job, reader, path, name))} cubes in {root}")
+    job = Run(study, _Terminal(), overwrite=overwrite)
+    with contextlib.ExitStack() as stack:
+        if any(is_big(cube) for cube in cubes.values()):
+            job.client = stack.enter_context(cluster.start(config, profile))
+            if link := cluster.dashboard_link(job.client):
+                console.print(f"dashboard: {link}")
+        console.print(f"{len(import_cubes(job, wanted, cubes, name))} cubes in {root}")
 
 
 @app.command(name="catalog")
@@ -246,6 +269,10 @@ class _Terminal:
     def made(self, cube: str, reused: bool) -> None:
         """Print the cube."""
         console.print(f"  {cube}{'  (there already)' if reused else ''}", markup=False)
+
+    def said(self, text: str) -> None:
+        """Print it."""
+        console.print(f"  {text}", markup=False)
 
     def progress(self, label: str, done: int, total: int, written: int) -> None:
         """Move the bar; it goes when all is done."""

@@ -16,6 +16,7 @@ from stores.errors import (
     StoreError,
 )
 from stores.guard import require_own
+from stores.label import label
 from stores.opening import open_cube, reblock
 from stores.simulate import simulate
 from stores.simulate_brains import simulate_subjects
@@ -45,6 +46,7 @@ __all__ = [
     "align",
     "catalog",
     "finish",
+    "label",
     "open_cube",
     "reblock",
     "save",

@@ -134,7 +134,7 @@ def _drops(labels: Sequence[str], ids: Sequence[pd.Index], kept: set[str]) -> It
         for stimulus in index[~index.isin(list(kept))]:
             groups[tuple(n for n, there in enumerate(sets) if stimulus not in there)].append(stimulus)
         for lacking, gone in sorted(groups.items()):
-            hint = _hint(gone, sorted(set().union(*(sets[n] for n in lacking)) - kept))
+            hint = near_misses(gone, sorted(set().union(*(sets[n] for n in lacking)) - kept))
             yield Dropped(label, len(gone), tuple(labels[n] for n in lacking), tuple(gone[:EXAMPLES]), hint)
 
 
@@ -162,7 +162,7 @@ def _take(cube: xr.DataArray, ids: pd.Index, kept: pd.Index) -> xr.DataArray:
     return cube.isel({STIMULUS: at})
 
 
-def _hint(ours: Sequence[str], theirs: Sequence[str]) -> str:
+def near_misses(ours: Sequence[str], theirs: Sequence[str]) -> str:
     """What sets near misses apart, with a count and one pair of ids; empty where there are none."""
     spelled = {_plain(text): text for text in reversed(theirs)}
     pairs = [(text, spelled[_plain(text)]) for text in ours if _plain(text) in spelled]

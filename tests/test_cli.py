@@ -20,20 +20,6 @@ def root(tmp_path):
     return store
 
 
-@pytest.fixture
-def neurocube(capsys, monkeypatch):
-    """Run the command in this process: (exit code, output, errors)."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["neurocube", *map(str, words)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        said = capsys.readouterr()
-        return exit_.value.code or 0, said.out, said.err
-
-    return run
-
-
 def test_version(neurocube):
     assert neurocube("--version") == (0, "neurocube 0.1.0\n", "")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import stores
-from stores.dims import STIMULUS, UNIT
+from stores.dims import UNIT
 from stores.errors import InputError
 from stores.readers import things_behaviour as behaviour
 from stores.readers.things_stems import stem_of
@@ -64,31 +64,6 @@ def test_concepts__keep_the_label_na_as_text(tmp_path):
     assert list(cube.stimulus.values) == list(CONCEPTS)
     assert int(np.isnan(cube.sel(unit="beh_typ")).sum()) == layout.LABELS.count("NA")
     assert cube.sel(stimulus="zebra", unit="dim_based_typ").item() == 1.1
-
-
-def test_with_labels__loses_no_row_for_a_missing_category(tmp_path):
-    scores = behaviour.memorability(layout.memorability(tmp_path))
-    linking = behaviour.concepts(layout.concepts(tmp_path))
-    known = linking.isel({STIMULUS: linking.stimulus.values != "zebra"})
-    found = behaviour.with_labels(scores, known, "category", by="concept")
-    assert found.sizes == scores.sizes
-    assert found.attrs["unmatched"] == {"category": 13}
-    assert found.sel(stimulus="zebra_01b").category.item() == "NA"
-    assert found.sel(stimulus="bat1_14s").category.item() == "tool"
-    assert int((found.category == "NA").sum()) == 4 * 13 + 13
-    numeric = behaviour.with_labels(found, known, "CR", by="concept")
-    assert numeric.attrs["unmatched"] == {"category": 13, "CR": 13}
-    assert int(np.isnan(numeric.CR).sum()) == 13
-    assert numeric.sel(stimulus="camera1_02s").CR.item() == layout.score(2)
-
-
-def test_with_labels__refuses_where_nothing_matches(tmp_path):
-    scores = behaviour.memorability(layout.memorability(tmp_path))
-    linking = behaviour.concepts(layout.concepts(tmp_path))
-    with pytest.raises(InputError, match="no stimulus of the cube"):
-        behaviour.with_labels(scores, linking, "category")
-    with pytest.raises(InputError, match="or no 'typicality' in the source"):
-        behaviour.with_labels(scores, linking, "typicality", by="concept")
 
 
 def test_ratings__go_by_unique_id(tmp_path):

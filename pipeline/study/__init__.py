@@ -1,6 +1,18 @@
 """study.yaml -> steps -> verbs: what is asked, what is there already, and what is done next."""
 
-from pipeline.study.run import Listener, Run, check, import_cubes, run_study
+from pipeline.study.imports import described, import_cubes, is_big
+from pipeline.study.run import Listener, Run, check, run_study
 from pipeline.study.schema import Study, StudyError, read_study
 
-__all__ = ["Listener", "Run", "Study", "StudyError", "check", "import_cubes", "read_study", "run_study"]
+__all__ = [
+    "Listener",
+    "Run",
+    "Study",
+    "StudyError",
+    "check",
+    "described",
+    "import_cubes",
+    "is_big",
+    "read_study",
+    "run_study",
+]

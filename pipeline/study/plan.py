@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from pipeline import models
 from pipeline.extract import block_size, task_bytes
 from pipeline.plan import plan, size
 from pipeline.study.geometry import results
+from pipeline.study.imports import asked
 from pipeline.study.names import expand, merged
 from pipeline.study.schema import ExtractStep, ImportStep, ReportStep, RsaStep, Study
 from stores import catalog, open_cube
 from stores.dims import STIMULUS
 from stores.place import Place
-from stores.readers import reader
+from stores.readers.request import read
 from stores.stimuli import read_folder
 
 
@@ -28,7 +28,7 @@ def plan_lines(study: Study, planned: Mapping[str, list[str]]) -> Iterator[str]:
             case _ if planned[name] and len(there) == len(planned[name]):
                 yield f"{head}; nothing to do"
             case ImportStep():
-                sizes = [cube.nbytes for cube in reader(step.reader).read(Path(step.path)).values()]
+                sizes = [cube.nbytes for cube in read(asked(step)).values()]
                 yield f"{head}; writes {size(sum(sizes))} before compression"
             case ExtractStep():
                 yield f"{head}; {_extraction(study, planned, step)}"
@@ -59,7 +59,7 @@ def _stimuli(study: Study, planned: Mapping[str, list[str]], step: ExtractStep) 
         return len(read_folder(step.folder, on_error=step.on_error).ids)
     for name, other in study.steps.items():
         if isinstance(other, ImportStep) and step.stimuli in planned[name]:
-            cubes = reader(other.reader).read(Path(other.path)).values()
+            cubes = read(asked(other)).values()
             return int(dict(zip(planned[name], cubes, strict=True))[step.stimuli].sizes[STIMULUS])
     return int(open_cube(study.store, str(step.stimuli)).sizes[STIMULUS])
 

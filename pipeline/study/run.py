@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import xarray as xr
 
@@ -12,23 +12,16 @@ from pipeline import models, report
 from pipeline.blocks import TASK_BYTES
 from pipeline.cluster import limits
 from pipeline.extract import extract
-from pipeline.fill import Block, Client, Progress, fill, lazy_source
+from pipeline.fill import Client, Progress
 from pipeline.plan import IDLE_BYTES
-from pipeline.study import geometry
+from pipeline.study import geometry, imports
 from pipeline.study.names import expand, merged
 from pipeline.study.schema import ExtractStep, ImportStep, ReportStep, RsaStep, Study, StudyError
-from stores import StoreError, catalog, open_cube, save, writing
-from stores.dims import CUBE, STIMULUS
-from stores.errors import InputError
+from stores import StoreError, catalog, open_cube, save
+from stores.dims import STIMULUS
 from stores.place import Place, check_name
-from stores.readers import reader
-from stores.readers.trials import regions, storage
 from stores.stimuli import Stimuli, read_folder, read_images
 from stores.target import COMPLETE
-
-IMPORT_VERSION: Final = 1
-BIG_BYTES: Final = 64 * 2**20
-"""Above this size an imported cube is filled shard by shard on the workers."""
 
 
 class Listener(Protocol):
@@ -39,6 +32,9 @@ class Listener(Protocol):
 
     def made(self, cube: str, reused: bool) -> None:
         """A cube or result is complete: just made, or found so."""
+
+    def said(self, text: str) -> None:
+        """Something that a person should know, such as what an import left out."""
 
     @property
     def progress(self) -> Progress | None:
@@ -55,6 +51,9 @@ class Silent:
 
     def made(self, cube: str, reused: bool) -> None:
         """A cube or result is complete."""
+
+    def said(self, text: str) -> None:
+        """Something a person should know."""
 
 
 @dataclass
@@ -107,12 +106,7 @@ def check(study: Study) -> dict[str, list[str]]:
 def _plan(run: Run, name: str, step: Any, faults: list[str]) -> list[str]:
     match step:
         case ImportStep():
-            source = reader(step.reader)
-            if not Path(step.path).exists():
-                raise InputError(
-                    f"path {step.path} does not exist; {source.name} wants {', '.join(source.expects)}"
-                )
-            return [f"{step.into or name}/{cube}" for cube in source.read(Path(step.path))]
+            return imports.plan(run, name, step, faults)
         case ExtractStep():
             return _plan_extraction(run, name, step, faults)
         case RsaStep():
@@ -159,7 +153,7 @@ def run_study(run: Run) -> list[str]:
         run.listener.step(name, step.verb)
         match step:
             case ImportStep():
-                _import(run, name, step)
+                imports.import_step(run, name, step)
             case ExtractStep():
                 _extract(run, step)
             case RsaStep():
@@ -170,45 +164,6 @@ def run_study(run: Run) -> list[str]:
     if "rsa" in verbs and "report" not in verbs:
         pages.append(_report(run, ReportStep(verb="report")))
     return pages
-
-
-def _import(run: Run, name: str, step: ImportStep) -> None:
-    import_cubes(run, step.reader, Path(step.path), step.into or name)
-
-
-def import_cubes(run: Run, reader_name: str, path: Path, into: str) -> list[str]:
-    """Make every cube that a reader finds at `path`, as `<into>/<cube>`; returns their names."""
-    made = []
-    for short, cube in reader(reader_name).read(path).items():
-        sources = cube.attrs.get("sources", [])
-        made_from = {
-            "step": f"import/{IMPORT_VERSION}",
-            "reader": reader_name,
-            "cube": short,
-            "sources": sources,
-        }
-        _store(run, f"{into}/{short}", cube, made_from)
-        made.append(f"{into}/{short}")
-    return made
-
-
-def _store(run: Run, name: str, cube: xr.DataArray, made_from: dict[str, Any]) -> None:
-    """Fill one cube from lazy values: big ones on the workers, region by region."""
-    big = cube.chunks is not None and cube.nbytes > BIG_BYTES
-    layout = storage(cube) if cube.dims == CUBE else {}
-    overwrite = run.overwrite
-    with writing(run.root, name, cube, made_from=made_from, overwrite=overwrite, **layout) as target:
-        run.listener.made(name, reused=target.complete)
-        # Cut where the source is: each of its bytes is then read once.
-        cuts = regions(target, cube) if layout else target.regions()
-        fill(
-            {name: target},
-            [Block({name: region}) for region in cuts],
-            lazy_source(cube, name),
-            label=f"import-{name.replace('/', '-')}",
-            client=run.client if big else None,
-            progress=run.listener.progress,
-        )
 
 
 def _extract(run: Run, step: ExtractStep) -> None:

@@ -20,13 +20,24 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class Labels(_Strict):
+    """Scores and labels of stimuli, from a cube of behaviour: `names` of it, or all, joined `by` id."""
+
+    cube: str
+    names: list[str] = Field(default_factory=list)
+    by: str = "stimulus"
+
+
 class ImportStep(_Strict):
     """Files of a dataset become cubes."""
 
     verb: Literal["import"]
     reader: str
-    path: str
+    path: str | list[str]
     into: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    allow_pickle: bool = False
+    labels: list[Labels] = Field(default_factory=list)
 
 
 class ExtractStep(_Strict):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 import xarray as xr
@@ -13,14 +12,15 @@ class Reader:
     """One published dataset or file layout, and the way from its files to cubes.
 
     expects : the files or folders it wants, as a person would look for them.
-    read : folder (or file) -> cubes by name, each of which passes its spec; what is big is lazy.
+    read : folder (or file) -> cubes by name, each of which passes its spec; what is big is lazy. Its keyword
+    arguments are the options of an import (`stores.readers.request`).
     It raises stores.InputError, naming file and field, for files that are missing, broken or others.
     """
 
     name: str
     doc: str
     expects: tuple[str, ...]
-    read: Callable[[Path], Mapping[str, xr.DataArray]]
+    read: Callable[..., Mapping[str, xr.DataArray]]
 
 
 def table(readers: Iterable[Reader]) -> Mapping[str, Reader]:

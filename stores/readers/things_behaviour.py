@@ -5,19 +5,18 @@
 * `ratings`: THINGSplus norms, a table with one row per concept or image. Stoinski et al. (2023).
 * `csv_by_stimulus`: any table with one row per stimulus.
 
-Nothing is dropped: a missing score is NaN. `with_labels` joins any of these to a cube and reports what it found
-no label for.
+Nothing is dropped: a missing score is NaN. `stores.label` makes any of these coordinates of another cube.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stores.dims import STIMULUS, UNIT
+from stores.dims import STIMULUS
 from stores.errors import InputError
 from stores.readers.cubes import cube_of, texts, unique
 from stores.readers.files import find
@@ -127,32 +126,29 @@ def csv_by_stimulus(
     return cube.assign_coords(labels)
 
 
-def with_labels(
-    cube: xr.DataArray, source: xr.DataArray, name: str, *, by: str = STIMULUS, missing: str = "NA"
-) -> xr.DataArray:
-    """`cube` with a coordinate or measure `name` of `source` along its stimuli; no stimulus is ever dropped.
-
-    by : the coordinate of `cube` that holds ids of `source`: "stimulus", or "concept" for a table of concepts.
-    A stimulus without an entry gets `missing`, or NaN for numbers, and is counted in attrs["unmatched"].
-    Raises InputError where nothing matches, or where there is no such name.
-    """
-    if by not in cube.coords or (name not in source.coords and name not in source[UNIT].values):
-        raise InputError(
-            f"there is no coordinate {by!r} in the cube, or no {name!r} in the source; it has measures "
-            f"{list(source[UNIT].values[:8])} and coordinates {sorted(map(str, source.coords))}"
-        )
-    values = source[name].values if name in source.coords else source.sel({UNIT: name}).values.ravel()
-    column = pd.Series(values, index=source.indexes[STIMULUS]).reindex(cube[by].values)
-    absent = ~np.isin(cube[by].values.astype(str), source[STIMULUS].values.astype(str))
-    if absent.all():
-        raise InputError(f"no {by} of the cube, such as {cube[by].values[:1]}, is among those of the source")
-    found = column.to_numpy()
-    if values.dtype.kind in "OUT":
-        found = texts(np.where(absent, missing, found))
-    unmatched = dict(cube.attrs.get("unmatched", {}))
-    if absent.any():
-        unmatched[name] = int(absent.sum())
-    return cube.assign_coords({name: (STIMULUS, found)}).assign_attrs(unmatched=unmatched)
+def read_csv(
+    path: Path,
+    *,
+    stimulus: str | None = None,
+    measures: Sequence[str] | None = None,
+    separator: str | None = None,
+    names: Literal["plain", "things"] = "plain",
+    dataset: str = "",
+    quantity: str = "score",
+    units: str = "a.u.",
+) -> Mapping[str, xr.DataArray]:
+    """`scores`, of `csv_by_stimulus`; names="things" takes `images/dog/dog_12s.jpg` as `dog_12s`."""
+    cube = csv_by_stimulus(
+        path,
+        stimulus,
+        measures=measures,
+        separator="\t" if separator in ("tab", "\\t") else separator,
+        spelling=stem_of if names == "things" else str.strip,
+        dataset=dataset,
+        quantity=quantity,
+        units=units,
+    )
+    return {"scores": cube}
 
 
 def _cube(
@@ -218,5 +214,5 @@ CSV: Final = Reader(
     "csv-by-stimulus",
     "Any CSV or TSV file with one row per stimulus: a column of ids, columns of numbers, labels.",
     (SCORES_FILE,),
-    lambda path: {"scores": csv_by_stimulus(path)},
+    read_csv,
 )

@@ -41,7 +41,8 @@ def unpickled(path: Path, allow_pickle: bool, scratch: Path | None = None) -> di
     if not allow_pickle:
         raise InputError(
             f"{path} is a pickle, which can run code when it is read. If you trust where it comes from, "
-            "give allow_pickle=True: it is then read in a process of its own that knows arrays alone."
+            "give allow_pickle=True (in the command, --allow-pickle): it is then read in a process of its own "
+            "that knows arrays alone."
         )
     folder = (scratch or cache()) / file_record(path)["sha256"]
     listing = folder / "contents.json"
