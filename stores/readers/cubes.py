@@ -82,4 +82,4 @@ def numbered(letter: str, count: int) -> list[str]:
 
 def _plain(values: Any) -> Any:
     array = np.asarray(values)
-    return texts(array) if array.dtype.kind in "UO" else array
+    return texts(array.ravel()).reshape(array.shape) if array.dtype.kind in "UO" else array
