@@ -17,6 +17,7 @@ from stores.errors import SchemaError
 
 EVEN: Final = 1e-3
 """By what fraction of a step times may differ from evenly spaced ones."""
+Edges = Literal["whole", "distorted"]
 AT_ONCE: Final = 2**24
 
 
@@ -24,7 +25,7 @@ def band_envelopes(
     cube: xr.DataArray,
     bands: Mapping[str, tuple[float, float]] = BANDS,
     *,
-    edges: Literal["whole", "distorted"] = "whole",
+    edges: Edges = "whole",
 ) -> xr.DataArray:
     """The envelope of every unit in every band: a lazy cube, its units `<unit>@<band>`, band by band.
 
@@ -37,7 +38,7 @@ def band_envelopes(
     Raises VerbError for magnitudes, uneven times, short trials; ValueError for a band that does not fit (also
     when computing, where no value is negative).
     """
-    sfreq = _check(cube, edges)
+    sfreq = sampling_rate(cube, edges)
     values = blocks.blocks(cube, _sizes(cube))
     block = 8 * math.prod(max(sizes) for sizes in values.chunks)
     parts = [
@@ -62,7 +63,8 @@ def _sizes(cube: xr.DataArray) -> dict[str, int]:
     return {STIMULUS: stimuli, UNIT: units, TIME: -1, REPEAT: 1}
 
 
-def _check(cube: xr.DataArray, edges: str) -> float:
+def sampling_rate(cube: xr.DataArray, edges: Edges) -> float:
+    """Samples a second of signed signals that a band filter fits; raises as `band_envelopes`."""
     if cube.dims != CUBE:
         raise SchemaError(f"envelopes are made of a cube with dims {CUBE}; this array has {cube.dims}")
     if edges not in ("whole", "distorted"):

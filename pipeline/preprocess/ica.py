@@ -27,6 +27,8 @@ def fit_ica(raws: Sequence[BaseRaw], settings: Ica) -> ICA:
 
     Runs are high-passed and thinned one by one, so that no more than one whole run is held beside what is
     fitted. Raises InputError.
+
+    Where it does not converge in 1000 steps, the record of what it cleans says so.
     """
     bads = sorted({one for raw in raws for one in raw.info["bads"]})
     with quiet("ICA", raws[0]):
@@ -87,5 +89,6 @@ def _eog(raw: BaseRaw, ica: ICA, settings: Ica) -> list[int]:
         )
     with quiet("ICA, eyes", raw):
         channels = list(settings.eog_channels) or None
-        found, _ = ica.find_bads_eog(raw, ch_name=channels, threshold=settings.eog_threshold)
+        measure = "correlation" if settings.eog_threshold < 1 else "zscore"
+        found, _ = ica.find_bads_eog(raw, ch_name=channels, threshold=settings.eog_threshold, measure=measure)
     return [int(one) for one in found[: settings.eog_at_most]]

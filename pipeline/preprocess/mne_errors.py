@@ -1,4 +1,4 @@
-"""MNE kept quiet, and its errors told as ours."""
+"""MNE kept quiet and to one BLAS thread, and its errors told as ours."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from typing import Any
 
 import mne
 
+from pipeline.blocks import one_blas_thread
 from stores.errors import InputError, StoreError
 
 
@@ -22,10 +23,12 @@ def name_of(raw: Any) -> str:
 def quiet(what: str, raw: Any) -> Iterator[None]:
     """Inside, MNE says nothing below an error, and its errors become InputErrors that name the recording.
 
+    BLAS uses one thread, so that a notebook and a worker give the same bits.
+
     what : the step, as in "Maxwell filter".
     """
     try:
-        with mne.utils.use_log_level("error"):
+        with mne.utils.use_log_level("error"), one_blas_thread():
             yield
     except StoreError:
         raise

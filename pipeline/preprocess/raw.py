@@ -75,7 +75,7 @@ def unmixed(
     _known(raw, "bads", named)
     named = sorted({*result.info["bads"], *named})
     result.info["bads"] = named
-    found = find_bads(result, settings.bads)
+    found = find_bads(result, settings.bads, settings.maxwell or Maxwell())
     result.info["bads"] = [*named, *found]
     record: Record = {"recording": name_of(raw), "bads": {"named": named, "found": found}}
     if settings.maxwell:
@@ -97,15 +97,21 @@ def typed(raw: BaseRaw, settings: CleanSettings) -> BaseRaw:
         return raw.copy().set_channel_types(dict(settings.channel_types), on_unit_change="ignore")
 
 
-def find_bads(raw: BaseRaw, settings: BadChannels) -> list[str]:
-    """Bad channels that are not marked yet, by `settings.find`."""
+def find_bads(raw: BaseRaw, settings: BadChannels, space: Maxwell = Maxwell()) -> list[str]:  # noqa: B008 - frozen
+    """Bad channels that are not marked yet, by `settings.find`; "maxwell" takes its model from `space`."""
     if settings.find == "none":
         return []
     if settings.find == "maxwell":
         with quiet("bad channels by Maxwell filter", raw):
             copy = raw.copy()
             mne.channels.fix_mag_coil_types(copy.info)
-            noisy, flat = mne.preprocessing.find_bad_channels_maxwell(copy, limit=settings.limit)
+            noisy, flat = mne.preprocessing.find_bad_channels_maxwell(
+                copy,
+                limit=settings.limit,
+                origin=space.origin,
+                calibration=space.calibration or None,
+                cross_talk=space.cross_talk or None,
+            )
         return sorted({*map(str, noisy), *map(str, flat)})
     found = []
     for kind in KINDS:

@@ -76,7 +76,8 @@ class Ica:
     l_freq : high-pass of the copy that is fitted, against drifts; None where the data have one already.
     decim : every how many samples are fitted.  reject : kind -> peak-to-peak of 2 s that are left out of it.
     ecg_at_most, eog_at_most : 0 looks for none. ecg_threshold : of cross-trial phase statistics, between 0 and
-    1. eog_threshold : z score of a component's correlation with an EOG channel among all components.
+    1. eog_threshold : of a component's correlation with an EOG channel: its z score among all components, or, if
+    below 1, the correlation itself, for decompositions so small that no z score is high.
     eog_channels : what follows the eyes where there is no EOG channel, such as frontal electrodes.
     pooled : one decomposition for all runs of a subject rather than one for each.
     """
