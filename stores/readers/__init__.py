@@ -8,6 +8,7 @@ from stores.errors import InputError
 from stores.readers import (
     algonauts2023,
     arrays,
+    ds000117,
     haxby2001,
     it_cshl,
     kay2008,
@@ -33,6 +34,7 @@ READERS: Final[Mapping[str, Reader]] = table(
     [
         algonauts2023.READER,
         arrays.READER,
+        ds000117.READER,
         haxby2001.READER,
         it_cshl.READER,
         kay2008.READER,

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,13 @@ def source_record(path: Path, hash_at_most: int = HASHED_AT_MOST) -> dict[str, A
 
     Hashing all of a big file would read it twice. What the hash covers is then told as `hashed`.
     """
-    size = path.stat().st_size
+    stat = path.stat()
+    return dict(_record(path, stat.st_size, stat.st_mtime_ns, hash_at_most))
+
+
+@lru_cache(maxsize=4096)
+def _record(path: Path, size: int, changed: int, hash_at_most: int) -> dict[str, Any]:  # noqa: ARG001
+    """Kept, for several cubes are often made of one file."""
     if size <= hash_at_most:
         return file_record(path)
     with path.open("rb") as file:
