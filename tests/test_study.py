@@ -8,6 +8,8 @@ import yaml
 from scipy.stats import spearmanr
 
 import stores
+from pipeline.cluster import Limits
+from pipeline.errors import PlanError
 from pipeline.study import Run, StudyError, check, read_study, run_study
 from pipeline.study.run import Silent
 
@@ -200,3 +202,14 @@ def test_read_study__refuses_what_is_no_study(tmp_path, text, fault):
 def test_read_study__missing_file(tmp_path):
     with pytest.raises(StudyError, match="there is no study file"):
         read_study(tmp_path / "none.yaml")
+
+
+def test_extraction_that_workers_cannot_hold_is_refused_with_numbers(tmp_path, tree, monkeypatch):
+    study = read_study(written(tmp_path, tree))
+    monkeypatch.setattr("pipeline.study.run.limits", lambda _: Limits(2, 4, 400 * 10**6, {}))
+    with pytest.raises(
+        PlanError, match=r"a task holds .* worker with 2 at a time.* a worker has 400 MB"
+    ) as found:
+        ran(study, client=object())
+    assert "`batch` (it is 16)" in str(found.value)
+    assert not stores.catalog(tmp_path / "store").index.str.startswith("activations/").any()

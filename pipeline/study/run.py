@@ -11,9 +11,11 @@ import xarray as xr
 from pipeline import models, report
 from pipeline.blocks import TASK_BYTES
 from pipeline.cluster import limits
-from pipeline.extract import extract
+from pipeline.errors import PlanError
+from pipeline.extract import block_size, extract, worker_bytes
+from pipeline.extract import task_bytes as extraction_bytes
 from pipeline.fill import Client, Progress
-from pipeline.plan import IDLE_BYTES
+from pipeline.plan import IDLE_BYTES, size
 from pipeline.study import geometry, imports
 from pipeline.study.names import expand, merged
 from pipeline.study.schema import ExtractStep, ImportStep, ReportStep, RsaStep, Study, StudyError
@@ -167,9 +169,11 @@ def run_study(run: Run) -> list[str]:
 
 
 def _extract(run: Run, step: ExtractStep) -> None:
+    stimuli, network = _stimuli(run, step), _network(step)
+    _require_room(run.client, step, network, len(stimuli.ids))
     made = extract(
-        _stimuli(run, step),
-        _network(step),
+        stimuli,
+        network,
         step.layers,
         run.root,
         label=step.label,
@@ -181,6 +185,26 @@ def _extract(run: Run, step: ExtractStep) -> None:
     )
     for cube in made.cubes.values():
         run.listener.made(cube, reused=made.tasks == 0)
+
+
+def _require_room(
+    client: Client | None, step: ExtractStep, network: models.NetworkSpec, stimuli: int
+) -> None:
+    """Raise PlanError where the workers cannot hold what a task of the extraction does."""
+    if client is None or (found := limits(client)).memory is None:
+        return
+    built = models.build(network)
+    layers = models.find(built, step.layers)
+    task = extraction_bytes(
+        layers, block_size(layers, stimuli, step.batch, step.dtype), step.batch, step.dtype
+    )
+    threads = math.ceil(found.threads / max(1, found.workers))
+    if (need := worker_bytes(built, task, threads)) > found.memory:
+        raise PlanError(
+            f"{network.label}: a task holds {size(task)} of activations, and a worker with {threads} at a time, "
+            f"torch and the network {size(need)}; a worker has {size(found.memory)}. Take fewer layers in one "
+            f"step, a smaller `batch` (it is {step.batch}), or workers with more memory or fewer threads."
+        )
 
 
 def _rsa(run: Run, name: str, step: RsaStep) -> Iterator[str]:
