@@ -1,8 +1,8 @@
 """Band envelopes of cubes."""
 
 import math
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Hashable, Mapping
+from typing import Any, Final, Literal
 
 import dask.array as da
 import numpy as np
@@ -94,13 +94,11 @@ def sampling_rate(cube: xr.DataArray, edges: Edges) -> float:
 
 def _labelled(cube: xr.DataArray, data: da.Array, bands: list[str]) -> xr.DataArray:
     names = [f"{unit}@{band}" for band in bands for unit in cube[UNIT].values]
-    coords = {}
+    coords: dict[Hashable, Any] = {}
     for name, one in cube.coords.items():
-        if UNIT in one.dims:
-            axis = one.dims.index(UNIT)
-            coords[name] = (one.dims, np.concatenate([one.values] * len(bands), axis=axis))
-        else:
-            coords[name] = one.variable
+        times = len(bands) if UNIT in one.dims else 1
+        several = [one.variable] * times
+        coords[name] = xr.Variable.concat(several, UNIT) if times > 1 else one.variable  # type: ignore[no-untyped-call]
     coords[UNIT] = (UNIT, np.array(names, object))
     coords["band"] = (UNIT, np.repeat(np.array(bands, object), cube.sizes[UNIT]))
     attrs = cube.attrs | {"quantity": f"envelope of the {cube.attrs.get('quantity', 'signal')}"}

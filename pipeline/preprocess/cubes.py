@@ -49,6 +49,7 @@ def epochs_cube(
         places,
         axes,
         {"subject": subject, "dataset": dataset, "dropped": left_out([one.trials.left_out for one in runs])},
+        runs[0].band,
     )
     return count_dropped(cube)
 
