@@ -17,6 +17,7 @@ from stores.errors import (
 )
 from stores.guard import require_own
 from stores.label import label
+from stores.notes import notes, write_note
 from stores.opening import open_cube, reblock
 from stores.simulate import simulate
 from stores.simulate_brains import simulate_subjects
@@ -47,6 +48,7 @@ __all__ = [
     "catalog",
     "finish",
     "label",
+    "notes",
     "open_cube",
     "reblock",
     "save",
@@ -54,6 +56,7 @@ __all__ = [
     "simulate_subjects",
     "validate",
     "verify",
+    "write_note",
     "write_region",
     "writing",
 ]

@@ -29,7 +29,7 @@ def open_cube(root: Any, name: str, *, partial: bool = False) -> xr.DataArray:
     Raises NotFoundError, IncompleteError, CorruptError. Reading a shard that is damaged or gone raises too.
     """
     place = Place.of(root) / check_name(name)
-    files = _expected(Place.of(root), name, partial)
+    files = expected_files(Place.of(root), name, partial)
     store: Store = place.zarr(read_only=True)
     if not partial:
         store = CheckedStore(store, place.url, files)
@@ -95,7 +95,7 @@ class CheckedStore(WrapperStore[Store]):
         return self._check(key, await self._store.get(key, prototype, byte_range))
 
 
-def _expected(root: Place, name: str, partial: bool) -> list[str]:
+def expected_files(root: Place, name: str, partial: bool = False) -> list[str]:
     """Names of the data files, after the mark, the manifest and all metadata have been checked."""
     place = root / name
     if partial and place.read(ORIGIN) is not None:

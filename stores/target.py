@@ -24,6 +24,7 @@ ORIGIN: Final = "origin.json"
 MANIFEST: Final = "manifest.json"
 COMPLETE: Final = "complete"
 SHARDS: Final = f"{VALUES}/c"
+NOTES: Final = "notes"
 
 Region = tuple[slice, ...]
 

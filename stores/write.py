@@ -14,7 +14,7 @@ from stores.create import writing
 from stores.dims import VALUES
 from stores.errors import CorruptError, SchemaError
 from stores.shards import encoder
-from stores.target import COMPLETE, MANIFEST, ORIGIN, Receipt, Region, Target, mark_of, size_and_crc
+from stores.target import COMPLETE, MANIFEST, NOTES, ORIGIN, Receipt, Region, Target, mark_of, size_and_crc
 
 
 def write_region(target: Target, region: Region, values: npt.NDArray[Any]) -> Receipt:
@@ -36,7 +36,7 @@ def write_region(target: Target, region: Region, values: npt.NDArray[Any]) -> Re
 
 
 def finish(target: Target, receipts: Iterable[Receipt] = ()) -> None:
-    """Write the manifest and the complete mark, once every shard is there.
+    """Write the manifest, of shards and notes, and the complete mark, once every shard is there.
 
     Shards without a receipt (from an earlier, killed run) are read back and checked first.
     Raises CorruptError, naming the shards, where any is missing or damaged; damaged ones are removed, so
@@ -49,6 +49,7 @@ def finish(target: Target, receipts: Iterable[Receipt] = ()) -> None:
     if absent := target.missing():
         raise CorruptError(f"{place} cannot be completed: {len(absent)} shards are missing; run it again")
     files |= _check_unreceipted(target, set(files))
+    files |= {name: size_and_crc(place, name) for name in place.sizes(NOTES) if name.endswith(".json")}
     for name in files:
         place.sync(name)
     origin = place.read_json(ORIGIN)

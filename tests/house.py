@@ -106,14 +106,18 @@ def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def unsafe_calls(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Calls that would unpickle: `torch.load` without `weights_only=True`, `allow_pickle=True` anywhere."""
+    """Calls that would unpickle: `torch.load` without `weights_only=True`, `allow_pickle` not False anywhere.
+
+    But for `request`, which passes a person's word on to a reader that has it done in a process of its own.
+    """
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         given = {one.arg: ast.unparse(one.value) for one in node.keywords if one.arg}
         if ast.unparse(node.func) == "torch.load" and given.get("weights_only") != "True":
             yield node.lineno, "torch.load without weights_only=True"
-        if given.get("allow_pickle", "False") != "False":
+        asks = ast.unparse(node.func).rpartition(".")[2] == "request"
+        if given.get("allow_pickle", "False") != "False" and not asks:
             yield node.lineno, f"allow_pickle={given['allow_pickle']}"
 
 
