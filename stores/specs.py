@@ -5,7 +5,20 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from stores.dims import CANDIDATE, CUBE, PAIR, REPEAT, STIMULUS, STIMULUS_A, STIMULUS_B, SUBJECT, TIME, UNIT
+from stores.dims import (
+    CANDIDATE,
+    CHANNEL,
+    CUBE,
+    ORIENTATION,
+    PAIR,
+    REPEAT,
+    STIMULUS,
+    STIMULUS_A,
+    STIMULUS_B,
+    SUBJECT,
+    TIME,
+    UNIT,
+)
 
 SCHEMA_VERSION: Final = 1
 
@@ -89,7 +102,7 @@ SOURCES: Final = register(
         "meg_sources",
         "Source amplitude per label or vertex of an inverse solution; time runs from stimulus onset.",
         kinds="f",
-        units=("A m", "dSPM", "z", "a.u."),
+        units=("A m", "dSPM", "sLORETA", "z", "a.u."),
         coords={"region": (UNIT,)},
         optional=_STIMULUS_COORDS | _PLACE | _RUNS | {"vertex": (UNIT,), "band": (UNIT,)},
         attrs=_BRAIN,
@@ -251,7 +264,21 @@ WEIGHTS: Final = register(
         index=("feature", UNIT),
     )
 )
+OPERATOR: Final = register(
+    Spec(
+        "source_operator",
+        "Weights of sensors, in T, T/m or V, to signed sources: an inverse solution of one person.",
+        kinds="f",
+        dims=(UNIT, ORIENTATION, CHANNEL),
+        units=SOURCES.units,
+        coords={"vertex": (UNIT,), "channel_type": (CHANNEL,)},
+        optional=_PLACE,
+        attrs=("method", "subject", "frame"),
+        index=(UNIT, ORIENTATION, CHANNEL),
+    )
+)
 RESULTS: Final = tuple(
-    spec.name for spec in (RDM, RDM_STACK, RDM_CANDIDATES, RSA, CEILING, UNIT_SCORES, SCORES, WEIGHTS)
+    spec.name
+    for spec in (RDM, RDM_STACK, RDM_CANDIDATES, RSA, CEILING, UNIT_SCORES, SCORES, WEIGHTS, OPERATOR)
 )
 MODALITIES: Final = tuple(name for name in _specs if name not in RESULTS)
