@@ -20,6 +20,7 @@ from pipeline.preprocess.settings import (
     Maxwell,
     Preset,
 )
+from pipeline.preprocess.spikes import presented, psth, rates, rebin
 from pipeline.preprocess.trials import Onsets, Trials, Triggers, find_trials, onsets
 from pipeline.preprocess.whitening import whiten, whitener
 
@@ -51,6 +52,10 @@ __all__ = [
     "fit_ica",
     "onsets",
     "preprocess_runs",
+    "presented",
+    "psth",
+    "rates",
+    "rebin",
     "whiten",
     "whitener",
 ]
