@@ -1,195 +1,220 @@
-"""Natural Scenes Dataset (Allen et al. 2022): betas of one subject, session files of 750 trials.
+"""Natural Scenes Dataset (Allen et al. 2022, Nature Neuroscience 25:116): betas of one subject, by session.
 
-`betas_session01.hdf5` holds `betas`, int16 (trial, z, y, x), 300 times percent signal change; the NIfTI of the
-same name holds (x, y, z, trial). `nsd_expdesign.mat` tells which image each trial showed: `masterordering`
-(from 1) picks from the subject's row of `subjectim`, whose nsdIds count from 1; here they count from 0, as in
-`nsd_stim_info_merged.csv` and `nsd_stimuli.hdf5`.
+The path is the folder of one version of the betas, of voxels or of both hemispheres of a surface, such as
+nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR. What belongs to them is found beside the
+sessions, or where the published tree has it: the design, the table of images, the answers, images of regions, the
+signal-to-noise ratio. `nsd_betas` reads the sessions, 750 trials each; `nsd_design` tells which image each trial
+showed, and `nsd_units` what is known of voxels and vertices.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from stores.dims import STIMULUS, UNIT
+from stores.dims import REPEAT, STIMULUS, UNIT
 from stores.errors import InputError
 from stores.readers.cubes import cube_of, texts
-from stores.readers.files import load_mat
-from stores.readers.hdf5 import dataset, opened
-from stores.readers.lazy import Region, lazy
+from stores.readers.lazy import from_blocks
+from stores.readers.nsd_betas import Session, Sessions, SideBySide, sessions_in
+from stores.readers.nsd_design import DESIGN, INFO, RESPONSES, Design, answers_cube, image_coords, read_design
+from stores.readers.nsd_units import SIDES, Known, known, regions_of, signal, surface_known, volume_known
 from stores.readers.reader import Reader
-from stores.readers.volumes import opened as image
-from stores.readers.volumes import stem, values_of
+from stores.readers.trials import Indices, Presented, TrialReader, blocks, presented
 from stores.specs import FMRI
 
 DATASET: Final = "nsd"
-DESIGN: Final = "nsd_expdesign.mat"
-SESSION: Final = "betas_session*.hdf5"
-SCALE: Final = 300
+EXPECTS: Final = "*betas_session01.*"
 SUBJECT: Final = re.compile(r"subj0?(\d+)")
+EXPERIMENT: Final = "nsddata/experiments/nsd"
 DTYPE: Final = "float32"
 
 
 @dataclass(frozen=True)
-class Betas:
-    """Blocks (stimulus, unit = voxel, 1, repeat) from session files; each is read once for a block of units.
+class Space:
+    """Voxels, or the vertices of the hemispheres in order: their sessions, ids, and what is known of them."""
 
-    files : one per session.    grid : (z, y, x).    trials : trial of (stimulus, repeat) over all sessions,
-    from 0, or -1.    first : the first trial of each session, and the total.
-    """
-
-    files: tuple[Path, ...]
-    grid: tuple[int, int, int]
-    first: tuple[int, ...]
-    trials: tuple[tuple[int, ...], ...]
-
-    def __call__(self, where: Region) -> NDArray[Any]:
-        """Percent signal change there. Raises InputError."""
-        units = where[1]
-        trials = np.array(self.trials, np.int64)[where[0], where[3]]
-        found = np.full((*trials.shape, units.stop - units.start), np.nan, DTYPE)
-        for file, start, stop in zip(self.files, self.first, self.first[1:], strict=False):
-            here = (trials >= start) & (trials < stop)
-            if here.any():
-                found[here] = self._session(file, units)[trials[here] - start] / SCALE
-        return np.ascontiguousarray(found.transpose(0, 2, 1)[:, :, None, :])
-
-    def _session(self, file: Path, units: slice) -> NDArray[np.float32]:
-        """(trial, unit): whole rows of voxels around `units`, then those."""
-        _, height, width = self.grid
-        low, high = units.start // width, -(-units.stop // width)  # rows, over z and y together
-        with opened(file) as source:
-            betas = source["betas"]
-            rows = [(row // height, row % height) for row in (low, high - 1)]
-            if rows[0][0] == rows[1][0]:
-                part = betas[:, rows[0][0], rows[0][1] : rows[1][1] + 1]
-                skipped = low * width
-            else:
-                part = betas[:, rows[0][0] : rows[1][0] + 1]
-                skipped = rows[0][0] * height * width
-            flat = part.reshape(len(part), -1)
-        return np.asarray(flat[:, units.start - skipped : units.stop - skipped], np.float32)
+    parts: tuple[tuple[Session, ...], ...]
+    sizes: tuple[int, ...]
+    ids: Sequence[str]
+    coords: Mapping[str, Any]
+    known: Known
 
 
-def read(path: Path, *, design: Path | None = None, subject: int | None = None) -> Mapping[str, xr.DataArray]:
-    """`betas`, every voxel in percent signal change, of the folder with the session files.
+def read(
+    path: Path,
+    *,
+    subject: int | None = None,
+    mask: str | None = None,
+    regions: Sequence[str] | None = None,
+    design: Path | None = None,
+    info: Path | None = None,
+    responses: Path | None = None,
+    roi: Path | None = None,
+    scratch: Path | None = None,
+) -> Mapping[str, xr.DataArray]:
+    """`subj01/betas`, percent signal change, and `subj01/responses`, answers to images, where these are there.
 
-    design : nsd_expdesign.mat, else looked for there and above.    subject : 1 to 8, else from the path.
-    A stimulus is `nsd00012` by its nsdId from 0; `shared1000` marks those everybody saw. ROI images in a
-    folder `roi` become `roi_<name>_<code>` (code > 0), 1 where there is no other. Raises InputError.
+    subject : 1 to 8, else from the path.    mask : a class of regions, such as nsdgeneral, whose voxels alone are
+    units; the others are counted as dropped.    regions : the classes that become masks, else all.
+    design, info, responses, roi : nsd_expdesign.mat, nsd_stim_info_merged.csv, responses.tsv and the folder of
+    regions, else looked for.    scratch : where compressed NIfTI files are unpacked, else the user's cache.
+
+    Betas are of voxels, from HDF5 or NIfTI files (HDF5 where there are both), or of vertices, from MGH files, the
+    left hemisphere first. A stimulus is `nsd00012` by its nsdId from 0; `split` is "test" for images that
+    everybody saw. A unit whose betas are all 0 in a session has no data there: NaN. Raises InputError.
     """
     path = Path(path).expanduser()
-    files = tuple(sorted(path.glob(SESSION))) if path.is_dir() else ()
-    if not files:
-        raise InputError(f"{path} holds no files {SESSION}; wanted the folder with a subject's sessions")
-    design = design or _design(path)
-    subject = subject or _subject(path)
-    shapes = [_shape(one) for one in files]
-    for one, shape in zip(files, shapes, strict=True):
-        if shape[1:] != shapes[0][1:]:
-            raise InputError(f"{one}: betas has voxels {shape[1:]}, {files[0].name} {shapes[0][1:]}")
-    grid = (shapes[0][1], shapes[0][2], shapes[0][3])
-    first = (0, *np.cumsum([shape[0] for shape in shapes]).tolist())
-    shown, shared = _shown(design, subject, first[-1])
-    nsd_ids, trials = _trials(shown)
-    z, y, x = (axis.ravel().astype("int32") for axis in np.indices(grid))
-    units = [
-        f"x{a:03d}_y{b:03d}_z{c:03d}" for a, b, c in zip(x.tolist(), y.tolist(), z.tolist(), strict=True)
-    ]
-    cube = cube_of(
-        lazy(
-            Betas(files, grid, first, tuple(map(tuple, trials.tolist()))),
-            (len(nsd_ids), len(units), 1, trials.shape[1]),
-            DTYPE,
-            split=1,
-            source=path,
-        ),
-        FMRI,
-        stimuli=[f"nsd{one:05d}" for one in nsd_ids],
-        units=units,
-        sources=[*files, design],
-        attrs={
-            "quantity": "GLM beta",
-            "units": "percent signal change",
-            "dataset": DATASET,
-            "subject": f"subj{subject:02d}",
-        },
-        coords={
-            "x": (UNIT, x),
-            "y": (UNIT, y),
-            "z": (UNIT, z),
-            **_rois(path / "roi", grid),
-            "nsd_id": (STIMULUS, nsd_ids),
-            "shared1000": (STIMULUS, np.isin(nsd_ids, shared)),
-            "file": (STIMULUS, texts(f"nsd{one:05d}" for one in nsd_ids)),
-        },
-    )
-    return {"betas": cube}
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder; wanted the one with a subject's sessions, {EXPECTS}")
+    if not any(path.glob("*betas_session*")):
+        raise InputError(f"{path} holds no files {EXPECTS}; wanted the folder with a subject's sessions")
+    surfaces = [side for side in SIDES if any(path.glob(f"{side}.betas_session*.mgh"))]
+    space = _vertices(path, surfaces, roi) if surfaces else _voxels(path, roi)
+    number = subject or _subject(path)
+    sessions = space.parts[0]
+    told = _design(path, number, sessions, design, info, responses)
+    shown = _shown(told, sessions)
+    kept = _kept(space, mask)
+    attrs = {"dataset": DATASET, "subject": f"subj{number:02d}"}
+    cubes = {f"subj{number:02d}/betas": _betas(space, told, shown, kept, regions, attrs, mask, scratch)}
+    if told.answers is not None:
+        attrs |= {"quantity": "answer to an image", "units": "a.u."}
+        cubes[f"subj{number:02d}/responses"] = answers_cube(told, shown, attrs)
+    return cubes
 
 
-def _shape(path: Path) -> tuple[int, int, int, int]:
-    with opened(path) as file:
-        found = dataset(path, file, "betas", ndim=4, kinds="i")
-        trials, z, y, x = map(int, found.shape)
-        return trials, z, y, x
-
-
-def _shown(path: Path, subject: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """nsdId (from 0) of each of the first `count` trials, and the shared ones."""
-    names = ("masterordering", "subjectim", "sharedix")
-    found = load_mat(path, names)
-    order, images, shared = (np.asarray(found[name]) for name in names)
-    for name, one in zip(names, (order, images, shared), strict=True):
-        if one.dtype.kind not in "fiu" or not np.isfinite(one).all() or (one < 1).any():
-            raise InputError(f"{path}: {name} is {one.dtype} {one.shape}, not all numbers from 1")
-    order, images = np.ravel(order), np.atleast_2d(images)
-    if not 1 <= subject <= len(images) or len(order) < count or order[:count].max() > images.shape[1]:
-        raise InputError(
-            f"{path}: masterordering has {len(order)} trials, subjectim {images.shape}; wanted {count} trials "
-            f"of subject {subject}"
+def _betas(
+    space: Space,
+    told: Design,
+    shown: Presented,
+    kept: Indices,
+    regions: Sequence[str] | None,
+    attrs: Mapping[str, Any],
+    mask: str | None,
+    scratch: Path | None,
+) -> xr.DataArray:
+    ends = np.cumsum(space.sizes).tolist()
+    pieces = SideBySide(
+        tuple(
+            Sessions(part, kept[(kept >= end - size) & (kept < end)] - (end - size), scratch)
+            for part, size, end in zip(space.parts, space.sizes, ends, strict=True)
         )
-    picked = images[subject - 1].astype(np.int64)[order[:count].astype(np.int64) - 1] - 1
-    return picked, np.ravel(shared).astype(np.int64) - 1
+    )
+    each = space.parts[0][0].trials
+    shape = (len(shown.stimuli), len(kept), 1, shown.trials.shape[1])
+    chunks = blocks(shape, DTYPE, whole=[STIMULUS, REPEAT], slow=UNIT)
+    facts: dict[str, Any] = {**space.coords, **regions_of(space.known, regions)}
+    if space.known.ncsnr is not None:
+        facts |= signal(space.known.ncsnr, (shown.trials >= 0).sum(axis=1))
+    coords = {name: (dim, values[kept]) for name, (dim, values) in facts.items()}
+    coords |= {
+        "trial": ((STIMULUS, REPEAT), shown.trials),
+        "trial_session": shown.coord(np.arange(len(told.shown)) // each + 1),
+        "file": (STIMULUS, texts(shown.stimuli)),
+        **image_coords(told, np.array([int(one[3:]) for one in shown.stimuli], np.int64)),
+    }
+    if told.answers is not None:
+        coords["trial_run"] = shown.coord(told.answers["RUN"].to_numpy(np.int64))
+    return cube_of(
+        from_blocks(TrialReader(pieces, shown.trials), chunks, DTYPE),
+        FMRI,
+        stimuli=shown.stimuli,
+        units=[space.ids[one] for one in kept.tolist()],
+        sources=[*(one.path for part in space.parts for one in part), *told.sources, *space.known.sources],
+        attrs={**attrs, "quantity": "GLM beta", "units": "percent signal change"},
+        coords=coords,
+        dropped={f"units outside {mask}": len(space.ids) - len(kept)},
+    )
 
 
-def _trials(shown: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids in order, and (stimulus, repeat) -> trial, -1 where there is none."""
-    ids, place = np.unique(shown, return_inverse=True)
-    repeats = int(np.bincount(place).max())
-    trials = np.full((len(ids), repeats), -1, np.int64)
-    seen = np.zeros(len(ids), np.int64)
-    for trial, at in enumerate(place.tolist()):
-        trials[at, seen[at]] = trial
-        seen[at] += 1
-    return ids, trials
+def _voxels(path: Path, roi: Path | None) -> Space:
+    sessions = tuple(sessions_in(path, ("hdf5", "nii", "nii.gz")))
+    grid = sessions[0].grid
+    z, y, x = (axis.ravel().astype("int32") for axis in np.indices(grid))
+    ids = [f"x{a:03d}_y{b:03d}_z{c:03d}" for a, b, c in zip(x.tolist(), y.tolist(), z.tolist(), strict=True)]
+    where = roi or _near(path, "roi", "nsddata/ppdata/{subject}/{space}/roi")
+    names = [f"valid_session{one.number:02d}.nii.gz" for one in sessions]
+    valid = [
+        one for name in names if (one := _near(path, name, f"nsddata/ppdata/{{subject}}/{{space}}/{name}"))
+    ]
+    found = volume_known(where, _tables(path, where), path / "ncsnr.nii.gz", valid, grid)
+    coords = {"x": (UNIT, x), "y": (UNIT, y), "z": (UNIT, z), **found.coords}
+    return Space((sessions,), (len(ids),), ids, coords, found)
 
 
-def _rois(folder: Path, grid: tuple[int, int, int]) -> dict[str, tuple[str, Any]]:
-    """Masks of every region's code; the images are (x, y, z), the betas (z, y, x)."""
-    found: dict[str, tuple[str, Any]] = {}
-    for path in sorted(folder.glob("*.nii.gz")):
-        header = image(path)
-        if header.shape != grid[::-1]:
-            raise InputError(f"{path} has the grid {header.shape}; the betas have {grid[::-1]} (x, y, z)")
-        codes = values_of(header).T.reshape(prod(grid))
-        for code in np.unique(codes[codes > 0]).tolist():
-            found[f"roi_{stem(path)}_{int(code)}"] = (UNIT, codes == code)
-    return found
+def _vertices(path: Path, sides: Sequence[str], roi: Path | None) -> Space:
+    parts = tuple(tuple(sessions_in(path, ["mgh"], f"{side}.")) for side in sides)
+    for part in parts[1:]:
+        there, wanted = ([(one.number, one.trials) for one in some] for some in (part, parts[0]))
+        if there != wanted:
+            raise InputError(
+                f"{path} has the sessions (number, trials) {wanted} of {sides[0]}, of another hemisphere {there}"
+            )
+    sizes = tuple(part[0].grid[0] for part in parts)
+    where = roi or _near(path, "roi", "nsddata/freesurfer/{space}/label")
+    found = surface_known(where, _tables(path, where), path, dict(zip(sides, sizes, strict=True)))
+    ids = [f"{side}_{n:06d}" for side, size in zip(sides, sizes, strict=True) for n in range(size)]
+    coords = {
+        "hemisphere": (UNIT, np.repeat(texts(SIDES[side] for side in sides), sizes)),
+        "vertex": (UNIT, np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])),
+    }
+    return Space(parts, sizes, ids, coords, found)
 
 
-def _design(folder: Path) -> Path:
-    """The design beside the sessions, or in nsddata/experiments/nsd above them."""
-    for place in (folder, *folder.resolve().parents):
-        for one in (place / DESIGN, place / "nsddata/experiments/nsd" / DESIGN):
-            if one.is_file():
-                return one
-    raise InputError(f"{folder} holds no {DESIGN}, nor do the folders above; give it as design=")
+def _kept(space: Space, mask: str | None) -> Indices:
+    if mask is None:
+        return np.arange(len(space.ids))
+    kept = np.flatnonzero(space.known.codes[known(mask, space.known.codes)] > 0)
+    if not len(kept):
+        raise InputError(f"no unit lies in {mask}: its codes are nowhere above 0")
+    return kept
+
+
+def _design(
+    path: Path,
+    subject: int,
+    sessions: Sequence[Session],
+    design: Path | None,
+    info: Path | None,
+    answers: Path | None,
+) -> Design:
+    design = design or _near(path, DESIGN, f"{EXPERIMENT}/{DESIGN}")
+    info = info or _near(path, INFO, f"{EXPERIMENT}/{INFO}")
+    answers = answers or _near(path, RESPONSES, f"nsddata/ppdata/{{subject}}/behav/{RESPONSES}")
+    if not (design or info or answers):
+        raise InputError(
+            f"{path} holds no {DESIGN}, {INFO} or {RESPONSES}, nor do the folders above; they tell which image "
+            "each trial showed: give one as design=, info= or responses="
+        )
+    return read_design(subject, sessions[-1].number, sessions[0].trials, design, info, answers)
+
+
+def _shown(told: Design, sessions: Sequence[Session]) -> Presented:
+    """The images of the sessions that are there."""
+    each = sessions[0].trials
+    trials = np.concatenate([np.arange(each) + (one.number - 1) * each for one in sessions])
+    return presented([f"nsd{one:05d}" for one in told.shown[trials].tolist()], trials)
+
+
+def _near(path: Path, name: str, tree: str) -> Path | None:
+    """`name` in the folder of the sessions, or `tree`, below one of the folders above it."""
+    if (path / name).exists():
+        return path / name
+    here = path.resolve()
+    subject = next((one for one in here.parts[::-1] if SUBJECT.fullmatch(one)), "")
+    tree = tree.format(subject=subject, space=here.parent.name)
+    return next((place / tree for place in here.parents if (place / tree).exists()), None)
+
+
+def _tables(path: Path, roi: Path | None) -> list[Path]:
+    """Folders that may hold the names of regions."""
+    trees = (f"nsddata/freesurfer/{one}/label" for one in ("{subject}", "{space}", "fsaverage"))
+    return [one for one in (roi, *(_near(path, "label", tree) for tree in trees)) if one]
 
 
 def _subject(path: Path) -> int:
@@ -201,7 +226,8 @@ def _subject(path: Path) -> int:
 
 READER: Final = Reader(
     DATASET,
-    "fMRI betas to up to 10,000 natural scenes, three times each (volume space). Allen et al. (2022).",
-    (SESSION, DESIGN),
+    "fMRI betas to up to 10,000 natural scenes, three times each: voxels (HDF5, NIfTI) or vertices (MGH), and "
+    "answers. Allen et al. (2022).",
+    (EXPECTS, DESIGN),
     read,
 )

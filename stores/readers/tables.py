@@ -100,14 +100,14 @@ def integers(path: Path, table: pd.DataFrame, column: str) -> NDArray[np.int64]:
     return found.astype(np.int64)
 
 
-def number_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def number_table(path: Path, columns: Sequence[str], separator: str = ",") -> pd.DataFrame:
     """A large table as pandas reads it, quickly; checked as by `read_table`, cell by cell by its caller."""
     text = text_of(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # pandas only warns where it loses cells
-            found: Any = pd.read_csv(io.StringIO(text), low_memory=False, index_col=False)
-        header = next(csv.reader(io.StringIO(text, newline="")))
+            found: Any = pd.read_csv(io.StringIO(text), sep=separator, low_memory=False, index_col=False)
+        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except (ValueError, csv.Error, StopIteration, OverflowError, Warning) as error:
         raise InputError(f"{path} cannot be read as a table ({error})") from error
     require(path, header, columns)

@@ -54,9 +54,9 @@ def unpickled(path: Path, allow_pickle: bool, scratch: Path | None = None) -> di
     return {name: folder / one["file"] if "file" in one else one["value"] for name, one in found.items()}
 
 
-def cache() -> Path:
-    """Folder of this user for files made from pickles."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neurocube" / "unpickled"
+def cache(name: str = "unpickled") -> Path:
+    """Folder of this user for files made from others that can only be read whole."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neurocube" / name
 
 
 def allowed(module: str, name: str) -> bool:
