@@ -1,8 +1,8 @@
 """NSD, small: two sessions of 6 trials in a 4 x 5 x 3 grid (z, y, x), or of 7 + 5 vertices.
 
 A value tells its trial and place. Planted: design tables longer than what was measured, a region with -1, 0, 1
-and 2 and one with images of each hemisphere only, a voxel without data in the second session, ids from 1 and from 0,
-images shown once to thrice.
+and 2 and one with images of each hemisphere only, a voxel without data in the second session, ids from 1 and
+from 0, images shown once to thrice.
 """
 
 from pathlib import Path
