@@ -8,6 +8,7 @@ from stores.errors import InputError
 from stores.readers import (
     algonauts2023,
     arrays,
+    bids_betas,
     ds000117,
     haxby2001,
     it_cshl,
@@ -35,6 +36,7 @@ READERS: Final[Mapping[str, Reader]] = table(
     [
         algonauts2023.READER,
         arrays.READER,
+        bids_betas.READER,
         ds000117.READER,
         haxby2001.READER,
         it_cshl.READER,
