@@ -29,6 +29,10 @@ class TestThingsFmriVolumes(ReaderTests):
         return shutil.copytree(raw, folder, dirs_exist_ok=True)
 
 
+class TestThingsFmriMaps(TestThingsFmriVolumes):
+    write = staticmethod(lambda folder: layout.write_maps(layout.write_volumes(folder)))
+
+
 @pytest.fixture
 def raw(tmp_path):
     return layout.write_volumes(tmp_path / "things")
@@ -77,6 +81,41 @@ def test_volumes__without_a_mask_all_voxels_are_units(raw):
     cube = things_fmri_volumes.read(raw)["sub-01/test"]
     assert cube.sizes["unit"] == 80
     np.testing.assert_array_equal(cube.values[0, :, 0, 0] // 1000, np.arange(80))
+
+
+def test_volumes__carry_the_maps_of_their_voxels(raw):
+    layout.write_maps(raw, "sub-02")
+    assert "roi_V1" not in things_fmri_volumes.read(raw)["sub-01/test"].coords
+    cube = things_fmri_volumes.read(layout.write_maps(raw))["sub-01/test"]
+    for n in (1, 12):
+        np.testing.assert_allclose(cube[f"nc_n{n:02d}"], layout.map_value("nc")[layout.MASK] + n)
+    for kind, name in (("angle", "polarangle"), ("eccen", "eccentricity"), ("sigma", "size")):
+        np.testing.assert_allclose(cube[f"prf_{name}"], layout.map_value(kind)[layout.MASK])
+    place = np.arange(80).reshape(layout.SHAPE)[layout.MASK]
+    np.testing.assert_array_equal(cube["roi_V1"], place % 13 == 1)
+    np.testing.assert_array_equal(cube["roi_V3b"], place % 13 == 12)
+    np.testing.assert_array_equal(cube["roi_lFFA"], place % 8 == 0)
+    assert "roi_rFFA" not in cube.coords
+    table = things_fmri.table(layout.write(raw) / "sub-01_ResponseData.h5")["test"]
+    assert {name for name in cube.coords if str(name).startswith(("roi_", "prf_"))} <= set(table.coords)
+    assert any(one["file"] == "resampled_varea.nii.gz" for one in cube.attrs["sources"])
+
+
+def test_volumes__refuse_maps_that_do_not_fit(raw):
+    layout.write_maps(raw)
+    path = raw / "rois/prf/sub-01/resampled_varea.nii.gz"
+    for values, affine, why in (
+        (layout.areas() + 1, np.eye(4), "holds codes other than 0 to 12"),
+        (layout.areas(), np.diag([2, 2, 2, 1]), "lies elsewhere in space"),
+        (layout.areas()[:3], np.eye(4), r"has the grid \(3, 4, 4\)"),
+    ):
+        nib.Nifti1Image(values.astype(np.float32), affine).to_filename(path)
+        with pytest.raises(InputError, match=f"resampled_varea.nii.gz {why}"):
+            things_fmri_volumes.read(raw)
+    layout.write_maps(raw)
+    shutil.copytree(raw / "noise_ceilings", raw / "again")
+    with pytest.raises(InputError, match=r"nc_n-1\.nii\.gz is nc_n01 for a second time"):
+        things_fmri_volumes.read(raw)
 
 
 def test_volumes__may_be_plain_scaled_and_whole_numbers(raw):

@@ -29,8 +29,10 @@ from stores.readers.reader import Reader
 from stores.readers.slabs import single
 from stores.readers.tables import read_table
 from stores.readers.things_fmri import fmri_cube
+from stores.readers.things_fmri_maps import maps
 from stores.readers.things_stems import stem_of
 from stores.readers.trials import Chunks, Indices, Piece, Presented, TrialReader, in_order, presented
+from stores.readers.volumes import Volume
 
 RUN: Final = re.compile(r"(?P<subject>sub-\w+?)_ses-\D*(?P<session>\d+)_run-(?P<run>\d+)_betas\.nii(\.gz)?")
 EXAMPLE: Final = "sub-01_ses-things01_run-01_betas.nii.gz"
@@ -40,13 +42,12 @@ TRAINED: Final = 12
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its file, the shape and dtype of its volumes, and the names of its trials, "" for catch trials."""
+    """One run: its image, its table, and the names of its trials, "" for catch trials."""
 
-    path: Path
+    image: Volume
     table: Path
     session: int
     run: int
-    shape: tuple[int, ...]
     stems: tuple[str, ...]
 
 
@@ -54,7 +55,8 @@ def read(path: Path) -> Mapping[str, xr.DataArray]:
     """`sub-01/train`, `sub-01/test`, ... from whatever folder holds the runs.
 
     With `sub-01_space-T1w_brainmask.nii.gz` in the same folder or below, only voxels inside it are units.
-    Units carry x, y, z; presentations carry trial (counted through all runs), trial_session and trial_run.
+    Units carry x, y, z, and what `things_fmri_maps` finds there: noise ceilings, regions, receptive fields.
+    Presentations carry trial (counted through all runs), trial_session and trial_run.
     Raises InputError.
     """
     path = Path(path).expanduser()
@@ -103,15 +105,18 @@ def _subject(path: Path, subject: str, runs: list[Run]) -> dict[str, xr.DataArra
     runs = sorted(runs, key=lambda one: (one.session, one.run))
     first = runs[0]
     for a, b in pairwise(runs):
-        if (a.session, a.run) == (b.session, b.run) or a.shape[:3] != b.shape[:3]:
-            raise InputError(f"{b.path} is the same run as {a.path}, or its volumes have another shape")
-    inside, grid, masks = _inside(path, subject, first)
+        if (a.session, a.run) == (b.session, b.run) or a.image.shape[:3] != b.image.shape[:3]:
+            raise InputError(
+                f"{b.image.path} is the same run as {a.image.path}, or its volumes have another shape"
+            )
+    inside, grid, masks = _inside(path, subject, first.image)
+    facts, of = maps(path, subject, first.image, inside)
     stems = [one for run in runs for one in run.stems]
     counts = Counter(stems)
     test = {one for one in counts if one and (counts[one] > 1 or int(one[-3:-1]) > TRAINED)}
     starts = tuple(accumulate([len(one.stems) for one in runs[:-1]], initial=0))
-    pieces = Streams(tuple(one.path for one in runs), starts, inside)
-    sources = [one for run in runs for one in (run.path, run.table)] + masks
+    pieces = Streams(tuple(one.image.path for one in runs), starts, inside)
+    sources = [one for run in runs for one in (run.image.path, run.table)] + masks + of
     sessions = np.repeat([one.session for one in runs], [len(one.stems) for one in runs])
     numbers = np.repeat([one.run for one in runs], [len(one.stems) for one in runs])
     x, y, z = (axis[inside].astype("int32") for axis in grid)
@@ -135,6 +140,7 @@ def _subject(path: Path, subject: str, runs: list[Run]) -> dict[str, xr.DataArra
                 "x": (UNIT, x),
                 "y": (UNIT, y),
                 "z": (UNIT, z),
+                **facts,
                 "trial_session": shown.coord(sessions),
                 "trial_run": shown.coord(numbers),
             },
@@ -153,16 +159,16 @@ def _chunks(shown: Presented, units: int, starts: tuple[int, ...], split: str) -
     return (tuple(np.unique(run, return_counts=True)[1].tolist()), (units,), (1,), (1,))
 
 
-def _inside(path: Path, subject: str, run: Run) -> tuple[Indices, NDArray[Any], list[Path]]:
+def _inside(path: Path, subject: str, image: Volume) -> tuple[Indices, NDArray[Any], list[Path]]:
     """Voxels that are units, in C order, the indices x, y, z of all, and the mask's file."""
-    grid = np.indices(run.shape[:3]).reshape(3, -1)
+    grid = np.indices(image.shape[:3]).reshape(3, -1)
     masks = sorted(path.rglob(f"{subject}_space-T1w_brainmask.nii*"))
     if not masks:
         return np.arange(grid.shape[1]), grid, []
     mask = volumes.opened(masks[0])
-    if mask.shape != run.shape[:3]:
+    if mask.shape != image.shape[:3]:
         raise InputError(
-            f"{masks[0]} is a mask of {mask.shape}; {run.path.name} has volumes of {run.shape[:3]}"
+            f"{masks[0]} is a mask of {mask.shape}; {image.path.name} has volumes of {image.shape[:3]}"
         )
     inside = np.flatnonzero(volumes.values_of(mask).ravel() > 0)
     if not len(inside):
@@ -184,7 +190,7 @@ def _run(path: Path, session: int, run: int) -> Run:
     image = volumes.opened(path, checked=False)
     if len(image.shape) != 4 or image.shape[3] != len(stems):
         raise InputError(f"{path} has the shape {image.shape}; {table.name} names {len(stems)} trials")
-    return Run(path, table, session, run, image.shape, stems)
+    return Run(image, table, session, run, stems)
 
 
 def _catch(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Brain images (NIfTI) as voxels: headers first, values volume by volume."""
 
 import gzip
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -60,13 +61,18 @@ def opened(path: Path, *, checked: bool = True) -> Volume:
 
 def mask(path: Path, like: Volume) -> NDArray[np.bool_]:
     """A region's image on the voxels of `like`, (voxel,): above 0 is inside. Raises InputError."""
+    return values_on(path, like) > 0
+
+
+def values_on(path: Path, like: Volume) -> NDArray[Any]:
+    """One value for each voxel of `like`, (voxel,), NaN for none. Raises InputError."""
     found = opened(path)
     if found.shape[:3] != like.shape[:3] or prod(found.shape[3:]) != 1:
         raise InputError(f"{path} has the grid {found.shape}; that of {like.path.name} is {like.shape[:3]}")
     if not np.allclose(found.affine, like.affine, atol=1e-3):
         raise InputError(f"{path} lies elsewhere in space than {like.path.name}: their affines differ")
     plausible(path, "its header", found.shape, 8, loaded=True)
-    return values_of(found).ravel() > 0
+    return finite(path, "its values", values_of(found).ravel())
 
 
 def values_of(volume: Volume, times: slice | None = None) -> NDArray[Any]:
@@ -169,3 +175,10 @@ def _told_size(path: Path, needed: int) -> int:
         file.seek(-4, 2)
         told = int.from_bytes(file.read(4), "little")
     return needed if told == needed % 2**32 else 0
+
+
+def _last_size(path: Path) -> int:
+    """Bytes of a compressed image modulo 2**32, by its last four."""
+    with path.open("rb") as file:
+        file.seek(-4, os.SEEK_END)
+        return int.from_bytes(file.read(4), "little")

@@ -122,3 +122,29 @@ def write_volumes(folder: Path, subject="sub-01", mask=True) -> Path:
         image = nib.Nifti1Image(MASK.astype(np.uint8), np.eye(4))
         image.to_filename(folder / "brainmasks" / f"{subject}_space-T1w_brainmask.nii.gz")
     return folder
+
+
+def map_value(kind):
+    """A map on the grid, every voxel another value."""
+    return (np.arange(80).reshape(SHAPE) + {"angle": 0, "eccen": 100, "sigma": 200}.get(kind, 300)) / 4
+
+
+def areas():
+    """Codes 0 to 12."""
+    return (np.arange(80).reshape(SHAPE) % 13).astype(np.float32)
+
+
+def write_maps(folder: Path, subject="sub-01") -> Path:
+    """Noise ceilings, parcels (no right FFA) and receptive fields, as the small zips unpack."""
+    places = {f"noise_ceilings/{subject}_nc_n-{n}": map_value("nc") + n for n in (1, 12)}
+    for kind, name in (("face", "lFFA"), ("face", "lOFA"), ("body", "rEBA")):
+        inside = (np.arange(80).reshape(SHAPE) % len(kind + name) == 0).astype(np.uint8)
+        places[f"rois/category_localizer/{subject}/{kind}_parcels/{subject}_{name}"] = inside
+    places |= {
+        f"rois/prf/{subject}/resampled_{kind}": map_value(kind) for kind in ("angle", "eccen", "sigma")
+    }
+    places[f"rois/prf/{subject}/resampled_varea"] = areas()
+    for name, values in places.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        nib.Nifti1Image(values, np.eye(4)).to_filename(folder / f"{name}.nii.gz")
+    return folder
