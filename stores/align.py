@@ -1,11 +1,11 @@
-"""Joining cubes by stimulus id: one explicit order, and a report of everything that was dropped."""
+"""Joining cubes and pictures by stimulus id: one explicit order, and a report of everything that was dropped."""
 
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,17 @@ _SPELLINGS: Final[Mapping[str, Callable[[str], str]]] = {
     "file extension": lambda text: _EXTENSION.sub("", text),
     "upper and lower case": str.casefold,
 }
+
+
+class Pictures(Protocol):
+    """A folder of images that was read (`stores.stimuli.read_folder`): its ids, and the way to some of them."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """One unique id per picture."""
+
+    def select(self, at: Sequence[int]) -> Any:
+        """The pictures at these places, in this order."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +73,23 @@ class AlignReport:
         return "\n  - ".join([head, *map(str, self.dropped)])
 
 
-class Aligned(tuple[xr.DataArray, ...]):
+class Aligned(tuple[Any, ...]):
     """The joined cubes, to be unpacked; `.report` says what was dropped and why."""
 
     report: AlignReport
 
-    def __new__(cls, cubes: Iterable[xr.DataArray], report: AlignReport) -> Self:
+    def __new__(cls, cubes: Iterable[Any], report: AlignReport) -> Self:
         """Hold `cubes` and what their joining dropped."""
         aligned = super().__new__(cls, cubes)
         aligned.report = report
         return aligned
 
-    def __getnewargs__(self) -> tuple[tuple[xr.DataArray, ...], AlignReport]:
+    def __getnewargs__(self) -> tuple[tuple[Any, ...], AlignReport]:
         return tuple(self), self.report
 
 
-def align(*cubes: xr.DataArray, how: How = "inner") -> Aligned:
-    """Join cubes by stimulus id; all come back with the same ids, in the order of the first cube.
+def align(*cubes: xr.DataArray | Pictures, how: How = "inner") -> Aligned:
+    """Join cubes and folders of pictures by stimulus id; all come back with the first one's order of ids.
 
     how : "inner" keeps the stimuli that every cube has; "exact" refuses unless all have the same ones;
     "left" keeps every stimulus of the first cube and refuses where another cube lacks one.
@@ -106,11 +117,14 @@ def align(*cubes: xr.DataArray, how: How = "inner") -> Aligned:
     return Aligned((_take(cube, index, kept) for cube, index in zip(cubes, ids, strict=True)), report)
 
 
-def _label(position: int, cube: xr.DataArray) -> str:
-    return f"cube {position + 1}" + (f" ({cube.name})" if cube.name else "")
+def _label(position: int, cube: xr.DataArray | Pictures) -> str:
+    name = getattr(cube, "name", None)
+    return f"cube {position + 1}" + (f" ({name})" if name else "")
 
 
-def _ids(label: str, cube: xr.DataArray) -> pd.Index:
+def _ids(label: str, cube: xr.DataArray | Pictures) -> pd.Index:
+    if not isinstance(cube, xr.DataArray):
+        return pd.Index(cube.ids, dtype=object)
     if STIMULUS not in cube.dims:
         raise AlignError(
             f"{label} has dims {cube.dims}; only cubes with a {STIMULUS!r} axis are joined by id"
@@ -153,10 +167,12 @@ def _refuse(how: How, first: str, kept: pd.Index, dropped: Sequence[Dropped]) ->
         )
 
 
-def _take(cube: xr.DataArray, ids: pd.Index, kept: pd.Index) -> xr.DataArray:
+def _take(cube: xr.DataArray | Pictures, ids: pd.Index, kept: pd.Index) -> Any:
     at = ids.get_indexer(kept)
     if len(at) == len(ids) and (at == np.arange(len(ids))).all():
         return cube
+    if not isinstance(cube, xr.DataArray):
+        return cube.select(at.tolist())
     if (np.diff(at) == 1).all():  # neighbours stay a slice, which keeps whole blocks whole
         return cube.isel({STIMULUS: slice(int(at[0]), int(at[-1]) + 1)})
     return cube.isel({STIMULUS: at})

@@ -11,7 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -79,6 +79,11 @@ class ImageFolder:
     def coords(self) -> dict[str, tuple[str, ...]]:
         """The file of each stimulus, relative to the folder."""
         return {"file": tuple(file.path for file in self.files)}
+
+    def select(self, at: Sequence[int]) -> "ImageFolder":
+        """The images at these places, in this order."""
+        ids, files = (tuple(one[n] for n in at) for one in (self.ids, self.files))
+        return replace(self, ids=ids, files=files)  # type: ignore[arg-type]
 
     def decode(self, index: int) -> Pixels:
         """Pixels of one image, (h, w, 3) uint8. Raises InputError where its bytes are not those once read."""

@@ -43,7 +43,7 @@ def test_eeg2__every_value_is_at_its_place(tmp_path):
         np.testing.assert_allclose(cube.values, layout.data(split).transpose(0, 2, 3, 1), rtol=1e-6)
         assert list(cube[STIMULUS].values) == [one.removesuffix(".jpg") for one in layout.files(split)]
         assert cube["concept"].values[1] == "air_conditioner"
-        assert cube["things_concept_number"].values[1] == 2
+        assert cube["things_concept_nr_ascii"].values[1] == 2
         np.testing.assert_array_equal(cube[TIME], np.round(np.arange(100) * 0.01 - 0.2, 2))
 
 

@@ -7,10 +7,12 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from stores.align import align
 from stores.dims import CUBE, STIMULUS, UNIT
 from stores.errors import AlignError
+from stores.stimuli import read_folder
 
 
 def cube(ids, *, name=None, chunks=None):
@@ -177,3 +179,20 @@ def test_align__permuting_a_later_cube_changes_nothing(first, second, order):
     np.testing.assert_array_equal(a.values, b.values)
     back, _ = align(cube(shuffled), cube(first))
     assert set(ids_of(back)) == set(ids_of(a))
+
+
+def test_align__joins_pictures_brains_and_scores(tmp_path):
+    ids = [f"dog_{n:02d}s" for n in range(1, 7)]
+    for n, one in enumerate(ids):
+        Image.new("RGB", (4, 4), (n, 0, 0)).save(tmp_path / f"{one}.png")
+    folder = read_folder(tmp_path)
+    brain, scores = cube(["dog_05s", "cat_01b", "dog_02s"]), cube(["dog_02s", "dog_05s", "dog_06s"])
+    joined = align(brain, folder, scores)
+    pictures = joined[1]
+    assert ids_of(joined[0]) == list(pictures.ids) == ids_of(joined[2]) == ["dog_05s", "dog_02s"]
+    assert [int(one()[0, 0, 0]) for one in pictures.pictures(0, 2)] == [4, 1]
+    assert pictures.digest != folder.digest
+    assert "cube 2: 3 dropped, absent from cube 1 and cube 3" in str(joined.report)
+    assert align(folder, how="exact")[0] is folder
+    with pytest.raises(AlignError, match="cube 2: 5 dropped"):
+        align(cube(["dog_05s"]), folder, how="exact")

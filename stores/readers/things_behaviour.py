@@ -29,6 +29,11 @@ MEMORABILITY_FILE: Final = "THINGS_Memorability_Scores.csv"
 CONCEPTS_FILE: Final = "Concept_to_category_linking.csv"
 RATINGS_FILE: Final = "objectProperties_meanRatings.tsv"
 SCORES_FILE: Final = "scores.csv"
+DOCS: Final[Mapping[str, str]] = {
+    "memorability": "How well 26,107 THINGS images are recognised. Kramer et al. (2023).",
+    "concepts": "Categories and scores of the 1,854 THINGS concepts.",
+    "ratings": "THINGSplus ratings of concepts or images, one table. Stoinski et al. (2023).",
+}
 KEYS: Final = ("stimulus", "stimulus_id", "image", "image_name", "uniqueID", "concept", "file")
 """Names of columns that may hold the stimulus, the first that is there counts."""
 
@@ -192,24 +197,13 @@ def _numeric(cells: Any) -> bool:
         return False
 
 
-MEMORABILITY: Final = Reader(
-    "things-memorability",
-    "How well 26,107 THINGS images are recognised. Kramer et al. (2023).",
-    (MEMORABILITY_FILE,),
-    lambda path: {"memorability": memorability(path)},
-)
-CONCEPTS: Final = Reader(
-    "things-concepts",
-    "Categories and scores of the 1,854 THINGS concepts.",
-    (CONCEPTS_FILE,),
-    lambda path: {"concepts": concepts(path)},
-)
-THINGSPLUS: Final = Reader(
-    "thingsplus",
-    "THINGSplus ratings of concepts or images, one table. Stoinski et al. (2023).",
-    (RATINGS_FILE,),
-    lambda path: {"ratings": ratings(path)},
-)
+def _reader(name: str, file: str, cube: str, read: Callable[[Path], xr.DataArray]) -> Reader:
+    return Reader(name, DOCS[cube], (file,), lambda path: {cube: read(path)})
+
+
+MEMORABILITY: Final = _reader("things-memorability", MEMORABILITY_FILE, "memorability", memorability)
+CONCEPTS: Final = _reader("things-concepts", CONCEPTS_FILE, "concepts", concepts)
+THINGSPLUS: Final = _reader("thingsplus", RATINGS_FILE, "ratings", ratings)
 CSV: Final = Reader(
     "csv-by-stimulus",
     "Any CSV or TSV file with one row per stimulus: a column of ids, columns of numbers, labels.",

@@ -89,7 +89,7 @@ def _cube(
         coords={
             "channel": (UNIT, texts(channels)),
             "concept": (STIMULUS, texts(one.rsplit("_", 1)[0] for one in stems)),
-            "things_concept_number": (STIMULUS, [_number(listing, str(one)) for one in concepts]),
+            "things_concept_nr_ascii": (STIMULUS, [_number(listing, str(one)) for one in concepts]),
             "file": (STIMULUS, texts(files)),
             "split": (STIMULUS, texts([split] * images)),
         },
