@@ -156,6 +156,7 @@ def test_clean__channel_types_are_corrected(tidy):
         (CleanSettings(channel_types={"VEOG": "eog"}), "channel_types: there is no channel 'VEOG'.*'EOG'"),
         (CleanSettings(filter=Filter(h_freq=125.0)), "125 Hz.*250 samples a second.*between 0 and 125"),
         (CleanSettings(filter=Filter(l_freq=-1.0)), "filter: -1 Hz"),
+        (CleanSettings(filter=Filter(l_freq=0.05)), r"it is 66.0 s long and the recording 39.5 s.*method='iir'"),
         (CleanSettings(maxwell=Maxwell()), "Maxwell filter: "),
         (CleanSettings(channel_types={"ECG": "misc"}, ica=SOFT), "without an ECG channel .*ecg_at_most=0"),
         (CleanSettings(channel_types={"EOG": "misc"}, ica=SOFT), "no EOG channel.*eog_at_most=0"),

@@ -1,6 +1,8 @@
 """Several recordings: one task for each, the same bits everywhere, nothing computed before it is asked for."""
 
 import json
+import logging
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -99,11 +101,21 @@ def test_preprocess_runs__the_same_bits_on_workers():
     }
     with LocalCluster(processes=True, memory_limit="2GB", **settings) as cluster, Client(cluster):
         there = dask.compute(cube, record)
-    threads = dask.compute(cube, record, scheduler="threads")
-    for found in (there, threads):
+    for found in (there, dask.compute(cube, record, scheduler="threads")):
         np.testing.assert_array_equal(found[0].values, here[0].values)
         np.testing.assert_array_equal(found[0].trial_state, here[0].trial_state)
         assert found[1] == here[1]
+
+
+def test_preprocess_runs__threads_leave_mne_as_it_was(capfd):
+    made = lazily()
+    for level in ("INFO", "WARNING"):
+        with mne.utils.use_log_level(level):
+            before = list(warnings.filters)
+            dask.compute(made.cubes, made.records, scheduler="threads", num_workers=4)
+            assert mne.utils.logger.level == getattr(logging, level)
+            assert warnings.filters == before
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_preprocess_runs__records_say_what_was_done():

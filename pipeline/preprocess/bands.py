@@ -6,11 +6,13 @@ from typing import Any, Final, Literal
 
 import dask.array as da
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from pipeline import blocks
 from pipeline.errors import VerbError
 from pipeline.kernels import envelope as kernels
+from pipeline.preprocess.mne_errors import silence
 from pipeline.preprocess.settings import BANDS
 from stores.dims import CUBE, REPEAT, STIMULUS, TIME, UNIT
 from stores.errors import SchemaError
@@ -44,7 +46,7 @@ def band_envelopes(
     parts = [
         blocks.mapped(
             f"envelope-{name}",
-            blocks.task(kernels.envelope, sfreq=sfreq, band=band, axis=CUBE.index(TIME)),
+            blocks.task(_quietly, sfreq=sfreq, band=band, axis=CUBE.index(TIME)),
             [(values, CUBE)],
             dict.fromkeys(CUBE),
             price=blocks.Price(peak=6 * block, reads=blocks.read_bytes(values)),
@@ -54,6 +56,11 @@ def band_envelopes(
     ]
     whole = da.concatenate(parts, axis=CUBE.index(UNIT))  # type: ignore[no-untyped-call]
     return _labelled(cube, whole, list(bands))
+
+
+def _quietly(values: npt.NDArray[Any], **how: Any) -> npt.NDArray[Any]:
+    with silence():
+        return kernels.envelope(values, **how)
 
 
 def _sizes(cube: xr.DataArray) -> dict[str, int]:

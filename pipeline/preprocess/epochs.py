@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels import rejection
 from pipeline.kernels.envelope import envelope
-from pipeline.preprocess.mne_errors import name_of, quiet
+from pipeline.preprocess.mne_errors import name_of, quiet, silence
 from pipeline.preprocess.raw import KINDS, of_kind
 from pipeline.preprocess.settings import BANDS, EpochSettings, Kind
 from pipeline.preprocess.trials import Trials
@@ -47,7 +47,8 @@ class Epoched:
         found = np.full((len(self.trials), len(names), len(self.times)), np.nan, np.float32)
         kept = np.array([one == KEPT for one in self.states], bool)
         if kept.any():
-            found[kept] = self.epochs.get_data(names, copy=False, verbose="error")
+            with silence():
+                found[kept] = self.epochs.get_data(names, copy=False)
         found[:, [one in self.epochs.info["bads"] for one in names]] = np.nan
         return found
 
@@ -107,9 +108,9 @@ def band_envelope(raw: BaseRaw, band: str) -> BaseRaw:
 def thinned(made: mne.BaseEpochs, settings: EpochSettings) -> mne.BaseEpochs:
     """Fewer samples a second, where the settings ask for it."""
     if settings.decim > 1:
-        return made.decimate(settings.decim, verbose="error")
+        return made.decimate(settings.decim)
     if settings.resample and len(made):
-        return made.resample(settings.resample, verbose="error")
+        return made.resample(settings.resample)
     return made
 
 
@@ -118,8 +119,9 @@ def times_of(info: Any, settings: EpochSettings) -> NDArray[np.float64]:
     sfreq = float(info["sfreq"])
     start, stop = round(settings.tmin * sfreq), round(settings.tmax * sfreq)
     blank = mne.create_info(["blank"], sfreq, "misc")
-    made = mne.EpochsArray(np.zeros((1, 1, stop - start + 1)), blank, tmin=start / sfreq, verbose="error")
-    times: NDArray[np.float64] = np.asarray(thinned(made, settings).times, np.float64)
+    with silence():
+        made = mne.EpochsArray(np.zeros((1, 1, stop - start + 1)), blank, tmin=start / sfreq)
+        times: NDArray[np.float64] = np.asarray(thinned(made, settings).times, np.float64)
     return times.round(9)
 
 

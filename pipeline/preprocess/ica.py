@@ -1,6 +1,5 @@
 """Independent components that follow the heart or the eyes."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +7,6 @@ import mne
 import numpy as np
 from mne.io import BaseRaw
 from mne.preprocessing import ICA
-from sklearn.exceptions import ConvergenceWarning
 
 from pipeline.preprocess.mne_errors import name_of, quiet
 from pipeline.preprocess.settings import Ica
@@ -35,9 +33,7 @@ def fit_ica(raws: Sequence[BaseRaw], settings: Ica) -> ICA:
         thin = [_thinned(raw, settings, bads) for raw in raws]
         pooled = mne.concatenate_raws(thin) if len(thin) > 1 else thin[0]
         ica = ICA(settings.n_components, method="fastica", random_state=settings.seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the record says it
-            return ica.fit(pooled, reject=dict(settings.reject) or None)
+        return ica.fit(pooled, reject=dict(settings.reject) or None)
 
 
 def without_artefacts(raw: BaseRaw, ica: ICA, settings: Ica) -> Removed:

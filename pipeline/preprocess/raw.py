@@ -80,10 +80,9 @@ def unmixed(
     record: Record = {"recording": name_of(raw), "bads": {"named": named, "found": found}}
     if settings.maxwell:
         result = maxwell(result, settings.maxwell, head_pos)
-        record["maxwell"] = {
-            "reconstructed": [*named, *found],
-            "rank": int(sum(mne.compute_rank(result, rank="info", verbose="error").values())),
-        }
+        with quiet("rank", raw):
+            rank = int(sum(mne.compute_rank(result, rank="info").values()))
+        record["maxwell"] = {"reconstructed": [*named, *found], "rank": rank}
     if settings.filter:
         filtered(result, settings.filter)
         record["filter"] = {"l_freq": result.info["highpass"], "h_freq": result.info["lowpass"]}
@@ -159,12 +158,27 @@ def filtered(raw: BaseRaw, settings: Filter) -> None:
     picks = mne.pick_types(raw.info, meg=True, eeg=True, eog=True, ecg=True, exclude=())
     eyes = mne.pick_types(raw.info, meg=False, eog=True, exclude=())
     with quiet("filter", raw):
+        if settings.method == "fir":
+            _fits(raw, settings)
         if settings.notch:
             raw.notch_filter(settings.notch, picks=picks)
         if settings.l_freq is not None or settings.h_freq is not None:
             raw.filter(settings.l_freq, settings.h_freq, picks=picks, method=settings.method)
         if settings.eog_l_freq and len(eyes):
             raw.filter(settings.eog_l_freq, None, picks=eyes)
+
+
+def _fits(raw: BaseRaw, settings: Filter) -> None:
+    """Raise InputError where a filter is longer than the recording, which it would then distort everywhere."""
+    sfreq = raw.info["sfreq"]
+    for low, high in ((settings.l_freq, settings.h_freq), (settings.eog_l_freq, None)):
+        if low is not None or high is not None:
+            taps = len(mne.filter.create_filter(None, sfreq, low, high))
+            if taps > raw.n_times:
+                raise InputError(
+                    f"{name_of(raw)}: filter: with edges at {low} and {high} Hz it is {taps / sfreq:.1f} s long "
+                    f"and the recording {raw.n_times / sfreq:.1f} s. Take a higher l_freq, or method='iir'"
+                )
 
 
 def _interpolate(raw: BaseRaw) -> None:

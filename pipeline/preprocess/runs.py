@@ -21,7 +21,7 @@ from pipeline import blocks
 from pipeline.preprocess.cubes import Axes, labelled, left_out, same_axes, settings_of
 from pipeline.preprocess.epochs import cut_epochs, times_of
 from pipeline.preprocess.ica import fit_ica
-from pipeline.preprocess.mne_errors import name_of, quiet
+from pipeline.preprocess.mne_errors import name_of, quiet, silence
 from pipeline.preprocess.raw import Record, clean, typed, unmixed
 from pipeline.preprocess.settings import CleanSettings, EpochSettings, Ica, Kind
 from pipeline.preprocess.slots import Repeats, RunValues, Slots, placed, slots, states
@@ -158,7 +158,9 @@ def _tasks(
     name = f"preprocess-run-{token}"
     graph = {
         n: (
-            blocks.task(_run, run=one.run, planned=one.trials, clean=clean, epoch=epoch, kinds=tuple(kinds)),
+            blocks.task(
+                _run, run=one.run, planned=one.trials, settings=clean, epoch=epoch, kinds=tuple(kinds)
+            ),
             *(one.key for one in pooled),
         )
         for n, one in enumerate(runs)
@@ -171,29 +173,28 @@ def _run(
     *,
     run: Run,
     planned: Trials,
-    clean: CleanSettings,
+    settings: CleanSettings,
     epoch: EpochSettings,
     kinds: tuple[Kind, ...],
 ) -> _Done:
-    raw = run.open()
-    trials = find_trials(raw, run.events)
-    if trials.stimuli != planned.stimuli:
-        raise InputError(
-            f"{run.name}: the events of {name_of(raw)} are others than when the cube was laid out"
-        )
-    cleaned = _clean(raw, clean, bads=run.bads, head_pos=run.head_pos, ica=ica)
-    found = cut_epochs(cleaned.raw, trials, epoch, run=run.run, session=run.session)
-    values = RunValues({kind: found.values(kind) for kind in kinds}, found.states)
-    return _Done(values, cleaned.record | {"limits": dict(found.limits), "run": run.name})
-
-
-_clean = clean
+    with silence():  # of a user's function, too: levels that threads set and restore by turns get lost
+        raw = run.open()
+        trials = find_trials(raw, run.events)
+        if trials.stimuli != planned.stimuli:
+            raise InputError(
+                f"{run.name}: the events of {name_of(raw)} are others than when the cube was laid out"
+            )
+        cleaned = clean(raw, settings, bads=run.bads, head_pos=run.head_pos, ica=ica)
+        found = cut_epochs(cleaned.raw, trials, epoch, run=run.run, session=run.session)
+        values = RunValues({kind: found.values(kind) for kind in kinds}, found.states)
+        return _Done(values, cleaned.record | {"limits": dict(found.limits), "run": run.name})
 
 
 def _fit(runs: tuple[Run, ...], clean: CleanSettings, settings: Ica) -> ICA:
-    return fit_ica(
-        [unmixed(one.open(), clean, bads=one.bads, head_pos=one.head_pos).raw for one in runs], settings
-    )
+    with silence():
+        return fit_ica(
+            [unmixed(one.open(), clean, bads=one.bads, head_pos=one.head_pos).raw for one in runs], settings
+        )
 
 
 def _cube(
