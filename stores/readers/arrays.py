@@ -66,7 +66,7 @@ def read(path: Path) -> Mapping[str, xr.DataArray]:
     """
     listing = find(path, NAMES)
     names = _names(listing)
-    file = find(listing.parent / str(names["file"]), str(names["file"]))
+    file = _beside(listing, str(names["file"]))
     dims = names["dims"]
     if not isinstance(dims, list) or set(dims) - set(CUBE) or len(set(map(str, dims))) != len(dims):
         raise InputError(f"{listing}: dims is {dims!r}; wanted some of {', '.join(CUBE)}, each once")
@@ -76,7 +76,8 @@ def read(path: Path) -> Mapping[str, xr.DataArray]:
     time = _time(listing, names.get(TIME), TIME in dims)
     for dim, labels in ((STIMULUS, stimuli), (UNIT, units), (TIME, time)):
         if (size := values.shape[CUBE.index(dim)]) != len(labels):
-            raise InputError(f"{listing}: {len(labels)} of {dim} for an axis of {size} in {file.name}")
+            told = f", from {names[dim]}," if isinstance(names.get(dim), str) else ""
+            raise InputError(f"{listing}: {len(labels)} of {dim}{told} for an axis of {size} in {file.name}")
     return {
         file.stem: cube_of(
             values,
@@ -156,9 +157,17 @@ def _shape(shape: tuple[int, ...], axes: tuple[int | None, ...]) -> tuple[int, .
     return tuple(1 if axis is None else shape[axis] for axis in axes)
 
 
+def _beside(listing: Path, name: str) -> Path:
+    """A file that the YAML names. Raises InputError."""
+    try:
+        return find(listing.parent / name, name)
+    except InputError as error:
+        raise InputError(f"{listing}: {error}") from error
+
+
 def _ids(listing: Path, found: Any, dim: str) -> list[str]:
     if isinstance(found, str):
-        file = find(listing.parent / found, found)
+        file = _beside(listing, found)
         try:
             found = file.read_text(encoding="utf-8").split("\n")
         except UnicodeDecodeError as error:
