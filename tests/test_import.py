@@ -270,6 +270,16 @@ def test_study__changed_labels_are_refused(tmp_path, tree):
         run_study(Run(written(tmp_path, tree), Silent()))
 
 
+def test_study__labels_that_do_not_fit_are_refused_before_anything_is_written(tmp_path, tree):
+    tree["steps"]["fmri"]["labels"][1]["by"] = "stimulus"
+    study = written(tmp_path, tree)
+    with pytest.raises(
+        stores.AlignError, match=r"steps\.fmri\.labels: sub-01/train and concepts/concepts: no stim"
+    ):
+        run_study(Run(study, Silent()))
+    assert not any(name.startswith("fmri") for name in stores.catalog(study.store).index)
+
+
 def test_study__tells_mistakes_of_an_import_before_it_runs(tmp_path, tree):
     steps = tree["steps"]
     steps["fmri"]["labels"][0]["cube"] = "score/memorability"

@@ -11,6 +11,7 @@ from pipeline.study.names import expand
 from pipeline.study.schema import ImportStep
 from stores import label, open_cube, writing
 from stores.dims import CUBE
+from stores.errors import AlignError
 from stores.readers.request import Request, read, request
 from stores.readers.trials import regions, storage
 
@@ -44,7 +45,11 @@ def import_step(run: "Run", name: str, step: ImportStep) -> None:
     for one in step.labels:
         source = open_cube(run.root, one.cube)
         made_from.append(one.model_dump() | {"content_key": source.attrs["provenance"]["content_key"]})
-        cubes = {short: label(cube, source, *one.names, by=one.by) for short, cube in cubes.items()}
+        for short, cube in cubes.items():
+            try:
+                cubes[short] = label(cube, source, *one.names, by=one.by)
+            except AlignError as fault:
+                raise AlignError(f"steps.{name}.labels: {short} and {one.cube}: {fault}") from fault
     made = import_cubes(run, wanted, cubes, step.into or name, made_from)
     for cube_name, cube in zip(made, cubes.values(), strict=True):
         for line in losses(cube):
