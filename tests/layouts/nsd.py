@@ -165,3 +165,15 @@ def write_tree(root: Path, subject=1) -> Path:
     info(root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv")
     responses(data.parent / "behav/responses.tsv", subject)
     return betas
+
+
+def pictures():
+    """(picture, row, col, channel)."""
+    picture, row, col, channel = np.indices((IMAGES, 4, 5, 3))
+    return (picture * 6 + row * 40 + col * 3 + channel).astype(np.uint8)
+
+
+def write_stimuli(folder: Path) -> Path:
+    with h5py.File(folder / "nsd_stimuli.hdf5", "w") as file:
+        file["imgBrick"] = pictures()
+    return folder
