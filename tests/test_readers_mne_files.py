@@ -8,7 +8,7 @@ import pytest
 
 from stores.dims import REPEAT, STIMULUS, TIME, UNIT
 from stores.errors import InputError
-from stores.readers import mne_files, mne_sources
+from stores.readers import mne_evoked, mne_files, mne_sources
 from stores.readers.fif import whole
 from tests.layouts import mne_files as layout
 from tests.malformed import survive
@@ -171,7 +171,7 @@ def test_files__of_one_name_go_by_their_folders():
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_evoked__keeps_every_value_at_its_condition_sensor_and_time(tmp_path, kind):
-    cubes = mne_files.read_evoked(layout.write_evoked(tmp_path))
+    cubes = mne_evoked.read(layout.write_evoked(tmp_path))
     cube, error = cubes[f"sub-01/{kind}"], cubes[f"sub-01/standard_error/{kind}"]
     assert list(cube[STIMULUS].values) == layout.CONDITIONS
     for n in (0, 1):
@@ -186,14 +186,14 @@ def test_evoked__refuses_conditions_of_one_name_or_other_times(tmp_path):
     again = second.copy()
     again.comment = first.comment
     with pytest.raises(InputError, match=r"sub-01-ave\.fif: its averages has 1 repeated ids, such as 'face'"):
-        mne_files.read_evoked(layout.write_evoked(tmp_path, [first, again]))
+        mne_evoked.read(layout.write_evoked(tmp_path, [first, again]))
     with pytest.raises(InputError, match=r"sub-01-ave\.fif: 'house' has other channels or times than 'face'"):
-        mne_files.read_evoked(layout.write_evoked(tmp_path, [first, second.crop(0, 0.05)]))
+        mne_evoked.read(layout.write_evoked(tmp_path, [first, second.crop(0, 0.05)]))
 
 
 def test_evoked__real_averages_are_those_mne_reads():
     file = shared("data/mne-sample/test-ave.fif.gz")
-    cubes = mne_files.read_evoked(file)
+    cubes = mne_evoked.read(file)
     assert {name: one.shape for name, one in cubes.items()} == {
         "test/mag": (4, 102, 421, 1),
         "test/grad": (4, 204, 421, 1),
@@ -274,7 +274,7 @@ def test_sources__real_estimates_are_those_mne_reads():
     ("write", "read", "file", "count"),
     [
         (layout.write_epochs, mne_files.read_epochs, EPOCHS, 60),
-        (layout.write_evoked, mne_files.read_evoked, "sub-01-ave.fif", 40),
+        (layout.write_evoked, mne_evoked.read, "sub-01-ave.fif", 40),
         (layout.write_sources, mne_sources.read, f"{layout.ESTIMATES[0]}-lh.stc", 100),
     ],
 )

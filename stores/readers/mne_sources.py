@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from stores.dims import UNIT
 from stores.errors import InputError
 from stores.readers.cubes import cube_of
+from stores.readers.files import readable
 from stores.readers.lazy import BLOCK_BYTES, Region, from_blocks, plausible
 from stores.readers.mne_files import DATASET, files_like
 from stores.readers.reader import Reader
@@ -36,27 +37,28 @@ PARTS: Final[Mapping[str, tuple[str, str]]] = {
     "vl": ("unknown", "volume"),
     "vol": ("unknown", "volume"),
 }
+WHAT: Final = "a source estimate"
 _HEAD: Final = struct.Struct(">ffI")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One file: where it lies, its first time and step in seconds, its vertices, and how many times it has."""
+    """One file: its first time and step in seconds, its vertices as stored, and how many times it has."""
 
     path: Path
     part: str
     start: float
     step: float
-    vertices: tuple[int, ...]
+    vertices: bytes
     times: int
 
     @property
-    def first(self) -> int:
-        """Bytes before the first value."""
-        return _HEAD.size + 4 * len(self.vertices) + 4
+    def numbers(self) -> NDArray[np.int64]:
+        """Its vertices."""
+        return np.frombuffer(self.vertices, ">u4").astype(np.int64)
 
 
-Grid = tuple[tuple[str, float, float, tuple[int, ...], int], ...]
+Grid = tuple[tuple[str, float, float, bytes, int], ...]
 
 
 def read(path: Path) -> Mapping[str, xr.DataArray]:
@@ -87,31 +89,29 @@ def read(path: Path) -> Mapping[str, xr.DataArray]:
 
 @dataclass(frozen=True)
 class Estimates:
-    """Estimates of one grid as blocks (stimulus, vertex, time, 1); each is one or two files."""
+    """Estimates of one grid as blocks (stimulus, vertex, time, 1): the files of each, and vertices per file."""
 
-    parts: tuple[tuple[Estimate, ...], ...]
+    files: tuple[tuple[Path, ...], ...]
+    counts: tuple[int, ...]
 
     def __call__(self, where: Region) -> NDArray[np.float32]:
         """Values there. Raises InputError."""
         rows = [
-            np.concatenate([_values(one, where[2]) for one in parts], axis=1)
-            for parts in self.parts[where[0]]
+            np.concatenate([_values(*one, where[2]) for one in zip(parts, self.counts, strict=True)], axis=1)
+            for parts in self.files[where[0]]
         ]
         return np.ascontiguousarray(np.stack(rows)[:, :, where[1]].transpose(0, 2, 1))[..., None]
 
 
-def _values(one: Estimate, times: slice) -> NDArray[np.float32]:
+def _values(path: Path, count: int, times: slice) -> NDArray[np.float32]:
     """(time, vertex) of one file."""
-    count = len(one.vertices)
-    try:
-        flat = np.fromfile(
-            one.path, ">f4", (times.stop - times.start) * count, offset=one.first + 4 * times.start * count
-        )
-    except OSError as error:
-        raise InputError(f"{one.path} cannot be read ({error})") from error
-    if len(flat) != (times.stop - times.start) * count:
-        raise InputError(f"{one.path} has become shorter since it was opened")
-    return single(one.path, "its values", flat.reshape(-1, count).astype(np.float32))
+    wanted = (times.stop - times.start) * count
+    first = _HEAD.size + 4 * count + 4 + 4 * times.start * count
+    with readable(path, WHAT):
+        flat = np.fromfile(path, ">f4", wanted, offset=first)
+    if len(flat) != wanted:
+        raise InputError(f"{path} has become shorter since it was opened")
+    return single(path, "its values", flat.reshape(-1, count).astype(np.float32))
 
 
 def _together(files: Iterable[Path]) -> dict[str, tuple[Estimate, ...]]:
@@ -146,8 +146,7 @@ def _opened(path: Path) -> Estimate:
         head = file.read(_HEAD.size)
         start, step, count = _HEAD.unpack(head) if len(head) == _HEAD.size else (0.0, 0.0, 0)
         plausible(path, "its head", (count,), 4)
-        listed = file.read(4 * count)
-        vertices = np.frombuffer(listed[: len(listed) // 4 * 4], ">u4")
+        vertices = file.read(4 * count)
         tail = file.read(4)
     times = int.from_bytes(tail, "big")
     wanted = _HEAD.size + 4 * count + 4 + 4 * count * times
@@ -161,26 +160,28 @@ def _opened(path: Path) -> Estimate:
         raise InputError(
             f"{path} starts at {start} ms in steps of {step} ms; wanted numbers, and a step above 0"
         )
-    if len(np.unique(vertices)) != count:
+    if len(np.unique(np.frombuffer(vertices, ">u4"))) != count:
         raise InputError(f"{path}: a vertex is there twice")
-    return Estimate(path, _part(path), start / 1000, step / 1000, tuple(vertices.tolist()), times)
+    return Estimate(path, _part(path), start / 1000, step / 1000, vertices, times)
 
 
 def _cube(members: Mapping[str, tuple[Estimate, ...]]) -> xr.DataArray:
     parts = next(iter(members.values()))
-    vertices = np.concatenate([one.vertices for one in parts]).astype(np.int64)
-    sides = [one.part for one in parts for _ in one.vertices]
+    counts = tuple(len(one.numbers) for one in parts)
+    vertices = np.concatenate([one.numbers for one in parts])
+    sides = [one.part for one, count in zip(parts, counts, strict=True) for _ in range(count)]
+    files = tuple(tuple(one.path for one in each) for each in members.values())
     shape = (len(members), len(vertices), parts[0].times, 1)
     step = max(1, BLOCK_BYTES // (4 * prod(shape[1:])))
     along = max(1, BLOCK_BYTES // (4 * step * shape[1]))
     chunks = (_cut(shape[0], step), (shape[1],), _cut(shape[2], along), (1,))
     return cube_of(
-        from_blocks(Estimates(tuple(members.values())), chunks, np.float32),
+        from_blocks(Estimates(files, counts), chunks, np.float32),
         SOURCES,
         stimuli=list(members),
         units=[f"{side}-{vertex:06d}" for side, vertex in zip(sides, vertices.tolist(), strict=True)],
         time=parts[0].start + parts[0].step * np.arange(parts[0].times),
-        sources=[one.path for each in members.values() for one in each],
+        sources=[one for each in files for one in each],
         attrs={
             "quantity": "source estimate",
             "units": "a.u.",

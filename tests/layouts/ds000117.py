@@ -33,7 +33,8 @@ SHOWN = {
     "meg/u001": [(2, 5500)],
     "meg/u002": [(1, 3611), (1, 5901)],
 }
-BUTTONS = {1: [(1243, 4096), (3000, 256)], 2: [(2000, 4096)]}
+# The first press lasts from before the trigger at 1237 until after it.
+BUTTONS = {1: [(1200, 4096), (3000, 256)], 2: [(2000, 4096)]}
 CODES = {
     5: "IniFF",
     6: "ImmFF",

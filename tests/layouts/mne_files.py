@@ -78,6 +78,10 @@ def epochs(order=ORDER, table=trial_table, data=trial_values, event_id=None, sam
         selection=np.arange(n),
         verbose="error",
     )
+    return made.add_proj([projector()], verbose="error")
+
+
+def projector():
     magnetometers = [one for one in NAMES if one.startswith("MAG")]
     row = {
         "nrow": 1,
@@ -86,7 +90,7 @@ def epochs(order=ORDER, table=trial_table, data=trial_values, event_id=None, sam
         "col_names": magnetometers,
         "data": np.ones((1, 2)) / 2**0.5,
     }
-    return made.add_proj([mne.Projection(data=row, kind=1, desc="PCA-v1", active=False)], verbose="error")
+    return mne.Projection(data=row, kind=1, desc="PCA-v1", active=False)
 
 
 def write_epochs(folder: Path, name="sub-01_task-x-epo.fif", **kwargs) -> Path:
@@ -104,7 +108,7 @@ def averages():
     error = mne.EvokedArray(
         trial_values(9), info(), START, "face", nave=10, kind="standard_error", verbose="error"
     )
-    return [*made, error]
+    return [one.add_proj([projector()], verbose="error") for one in [*made, error]]
 
 
 def write_evoked(folder: Path, made=None) -> Path:
