@@ -113,7 +113,7 @@ def preprocess_runs(
         }
         for kind in kinds:
             axes = same_axes([one.axes[kind] for one in own])
-            values, state = _cube(tasks, places, axes, max(one.bytes for one in own))
+            values, state = _cube(tasks, places, axes, _work(own, clean))
             cubes[f"{subject}/{kind}"] = labelled(values, state, places, axes, attrs, epoch.band)
         records |= {one.run.name: _record(task) for one, task in zip(own, tasks, strict=True)}
     return Preprocessed(cubes, records)
@@ -197,8 +197,17 @@ def _fit(runs: tuple[Run, ...], clean: CleanSettings, settings: Ica) -> ICA:
         )
 
 
+def _work(runs: Sequence[_Headed], clean: CleanSettings) -> blocks.Price:
+    """What tasks hold before they cut trials: a run, its cleaned copy, and those that steps work on."""
+    copies = 4 + (2 if clean.ica else 0) + (1 if clean.maxwell else 0)
+    total, largest = sum(one.bytes for one in runs), max(one.bytes for one in runs)
+    if clean.ica and clean.ica.pooled:  # all runs, thinned, and twice while they are joined
+        return blocks.Price(copies * largest + 2 * total // clean.ica.decim, 2 * total)
+    return blocks.Price(copies * largest, total)
+
+
 def _cube(
-    tasks: Sequence[Delayed], places: Slots, axes: Axes, bytes_of_run: int
+    tasks: Sequence[Delayed], places: Slots, axes: Axes, work: blocks.Price
 ) -> tuple[da.Array, da.Array]:
     """Values and states, lazy: blocks are runs, or some 48 MB of stimuli where repeats are pooled."""
     shape = (len(places.stimuli), len(axes.channels), len(axes.times), places.count)
@@ -218,8 +227,7 @@ def _cube(
             values[name, n, 0, 0, m] = (partial(_values, parts=parts, kind=axes.kind, shape=size), keys)
             state[state_name, n, m] = (partial(_states, parts=parts, shape=(b - a, d - c)), keys)
     sources: Any = list(tasks)
-    # The recording, its copies in the Maxwell filter, the filters and ICA, and the trials.
-    price = blocks.Price(peak=4 * bytes_of_run + 2 * one * max(rows), reads=bytes_of_run * len(tasks))
+    price = blocks.Price(peak=work.peak + 2 * one * max(rows), reads=work.reads)
     chunks = (rows, (shape[1],), (shape[2],), repeats)
     return (
         blocks.array(name, values, sources, chunks=chunks, price=price, dtype=np.float32),
