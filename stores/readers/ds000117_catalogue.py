@@ -45,7 +45,7 @@ _TYPES: Final = {
 EXAMPLE: Final = "sub-01_ses-meg_task-facerecognition_run-01_meg.fif"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recording:
     """One run as measured, or after MaxFilter, and what is known of it.
 
