@@ -8,6 +8,9 @@ import mne
 import numpy as np
 import pytest
 import xarray as xr
+from distributed import Client, LocalCluster
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import stores
 from pipeline.blocks import one_blas_thread
@@ -18,8 +21,8 @@ from pipeline.preprocess.anatomy import FACES_SOURCES, SourceFiles, source_space
 from pipeline.preprocess.inverse import inverse_operator, noise_covariance
 from pipeline.preprocess.labels import label_map, read_labels
 from pipeline.preprocess.settings import BANDS
-from pipeline.preprocess.source_work import access
-from pipeline.preprocess.sources import sources
+from pipeline.preprocess.source_cubes import sources, store_sources
+from pipeline.preprocess.source_work import access, parts_within
 from stores.errors import SchemaError
 from stores.layout import layout
 from stores.specs import SOURCES
@@ -85,12 +88,12 @@ def data_cov(values, info):
 
 def operator(head, values, *, spacing="oct3", **changes):
     info, cov, forwards, _ = head
-    settings = replace(COARSE, spacing=spacing, **changes)
-    data = data_cov(values, info) if settings.method == "LCMV" else None
-    key = (id(forwards), settings)
+    chosen = replace(COARSE, spacing=spacing, **changes)
+    data = data_cov(values, info) if chosen.method == "LCMV" else None
+    key = (id(forwards), chosen)
     if data is not None or key not in MADE:  # those of LCMV depend on the trials
         MADE[key] = inverse_operator(
-            info, forwards[spacing], settings, subject="sub-01", noise_cov=cov, data_cov=data
+            info, forwards[spacing], chosen, subject="sub-01", noise_cov=cov, data_cov=data
         )
     return MADE[key].copy()
 
@@ -169,13 +172,19 @@ def test_noise_covariance__is_that_of_mne_and_skips_missing_trials(head, trials)
     info, *_ = head
     values, _ = trials
     missing = np.concatenate([values, np.full_like(values[:1], np.nan)])
-    cube = cubes_of(missing, info)[0]
-    found = noise_covariance(cube, info, method="empirical")
-    wanted = mne.compute_covariance(epochs_of(values, info).pick("mag"), tmax=0.0, verbose="error")
-    np.testing.assert_allclose(found.data, wanted.data, rtol=1e-9)
-    assert found.ch_names == list(cube.channel.values)
-    with pytest.raises(VerbError, match="no trial of the cube has finite values"):
-        noise_covariance(cube.isel(stimulus=[-1]), info)
+    cubes = cubes_of(missing, info)
+    wanted = mne.compute_covariance(epochs_of(values, info), tmax=0.0, verbose="error")
+    with pytest.warns(RuntimeWarning, match="Too few samples"):
+        found = noise_covariance(cubes[::-1], info, method="empirical")
+    order = [wanted.ch_names.index(name) for name in found.ch_names]
+    assert order[0] == 1
+    np.testing.assert_allclose(found.data, wanted.data[np.ix_(order, order)], rtol=1e-9)
+    with pytest.raises(
+        VerbError, match=r"no trial has finite values from None to .* the cube's times are -0"
+    ):
+        noise_covariance(cubes[0].isel(stimulus=[-1]), info)
+    few = cubes[0].isel(unit=slice(4))
+    assert noise_covariance(few, info, tmax=None)["method"] == "shrunk"
 
 
 # Sources lie 5 mm from each other here, and the sensors 2 to 4 cm away.
@@ -360,6 +369,21 @@ def test_sources__a_block_of_the_store_is_computed_once(head, trials):
             assert edges.issuperset(range(size, whole, size))
 
 
+@settings(max_examples=60)
+@given(
+    count=st.integers(1, 200),
+    shard=st.integers(1, 400),
+    kept=st.sampled_from([1, 3]),
+    step=st.integers(1, 200),
+)
+def test_parts__lie_in_one_shard_each_but_single_units(count, shard, kept, step):
+    ends = parts_within(count, shard, kept, step)
+    assert [n for start, stop in ends for n in range(start, stop)] == list(range(count))
+    for start, stop in ends:
+        assert stop - start <= step
+        assert stop - start == 1 or start * kept // shard == (stop * kept - 1) // shard
+
+
 def test_sources__of_float32_stay_single_and_right(head, trials):
     values, cubes = trials
     made = operator(head, values)
@@ -429,6 +453,48 @@ def test_sources__unknown_words_offer_near_ones(head, trials):
         sources(cubes, made, band="alhpa")
     with pytest.raises(ValueError, match=r"unknown pool 'sign'.*Did you mean 'signed'"):
         sources(cubes, made, pool="sign")
+
+
+def test_sources__of_eeg_equal_those_of_mne(head):
+    """Electrodes need their average reference as a projection, which the operator then has in it."""
+    folder = head[3]
+    montage = mne.channels.make_standard_montage("standard_1020")
+    info = mne.create_info(["Fp1", "Fp2", "C3", "C4", "Pz", "O1", "O2", "T7", "T8", "Cz"], SFREQ, "eeg")
+    info.set_montage(montage)
+    values = 1e-6 * np.random.default_rng(3).standard_normal((3, 10, 30))
+    epochs = epochs_of(values, info)
+    epochs.set_eeg_reference("average", projection=True, verbose="error")
+    cov = mne.make_ad_hoc_cov(epochs.info, verbose="error")
+    sphere = mne.make_sphere_model(r0=(0, 0, 0), head_radius=0.095, verbose="error")
+    src = source_space(SourceFiles("sub-01", folder, folder, subjects_dir=folder), COARSE)
+    forward = mne.make_forward_solution(epochs.info, head_to_mri(), src, sphere, meg=False, verbose="error")
+    inverse = mne.minimum_norm.make_inverse_operator(epochs.info, forward, cov, loose=0.2, verbose="error")
+    wanted = mne.minimum_norm.apply_inverse_epochs(epochs, inverse, 1 / 9, method="MNE", verbose="error")
+    made = inverse_operator(epochs.info, forward, COARSE, subject="sub-01", noise_cov=cov)
+    (cube,) = cubes_of(values, epochs.info)
+    close(sources(cube, made).values[..., 0], np.stack([one.data for one in wanted]))
+    shifted = cube + 1e-5  # the same in every electrode: what an average reference takes away
+    close(sources(shifted.assign_attrs(cube.attrs), made).values, sources(cube, made).values)
+
+
+@pytest.mark.slow
+def test_sources__same_bits_on_workers(head, trials, tmp_path):
+    values, cubes = trials
+    made = operator(head, values)
+    wanted = sources(cubes, made, task_bytes=TIGHT)
+    settings = {
+        "n_workers": 2,
+        "threads_per_worker": 1,
+        "host": "127.0.0.1",
+        "dashboard_address": "127.0.0.1:0",
+    }
+    with LocalCluster(processes=True, memory_limit="2GB", **settings) as cluster, Client(cluster) as client:
+        assert wanted.values.tobytes() == wanted.compute(scheduler="synchronous").values.tobytes()
+        assert store_sources(tmp_path, "found", wanted, made_from={"seed": 0}, client=client) == 1
+    assert (
+        stores.open_cube(tmp_path, "found").values.tobytes()
+        == wanted.compute(scheduler="synchronous").values.tobytes()
+    )
 
 
 def test_sources__from_stored_cubes_and_a_stored_operator(head, trials, tmp_path):

@@ -1,6 +1,8 @@
 """Regions and morphs of sources, from FreeSurfer reconstructions, against MNE's own."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import dask
 import mne
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 import stores
+from pipeline import preprocess
 from pipeline.blocks import one_blas_thread
 from pipeline.errors import VerbError
 from pipeline.kernels.envelope import envelope
@@ -15,7 +18,7 @@ from pipeline.preprocess.anatomy import FACES_SOURCES, SourceFiles, forward_of, 
 from pipeline.preprocess.inverse import inverse_operator, operator_of
 from pipeline.preprocess.labels import label_map, morph_map, read_labels
 from pipeline.preprocess.settings import BANDS
-from pipeline.preprocess.sources import sources, store_sources
+from pipeline.preprocess.source_cubes import sources, store_sources
 from stores.errors import InputError
 from stores.specs import SOURCES
 from tests.layouts import freesurfer
@@ -78,6 +81,7 @@ def test_operator_of__is_made_from_a_reconstruction(person, operators):
     _, forward, info, _ = person
     made = operators["vector"]
     assert made.attrs["subject"] == "sub-01"
+    assert made.attrs["dropped"] == {}
     again = inverse_operator(info, forward, SMALL, subject="sub-01", noise_cov=noise_of(info))
     assert list(made.unit.values) == list(again.unit.values)
     close(made.values, again.values)
@@ -85,6 +89,14 @@ def test_operator_of__is_made_from_a_reconstruction(person, operators):
     where = np.stack([made.x.values - side * 0.036, made.y.values, made.z.values])
     np.testing.assert_allclose(np.linalg.norm(where, axis=0), 0.034, atol=1e-6)
     assert set(made.hemisphere.values) == {"left", "right"}
+
+
+def test_operator_of__counts_sources_too_near_the_skull(person, operators):
+    near = replace(SMALL, mindist=25.0)
+    made = operator_of(person[0], near)
+    dropped = operators["vector"].sizes["unit"] - made.sizes["unit"]
+    assert dropped > 10
+    assert made.attrs["dropped"] == {"sources less than 25 mm from the inner skull": dropped}
 
 
 def test_operator_of__one_task_for_each_person(person, operators):
@@ -194,7 +206,7 @@ def test_sources__envelopes_are_stored_by_stimulus(person, operators, tmp_path):
 
 
 REFUSED = {
-    "unknown mode": ({"mode": "pca_flip"}, "unknown mode 'pca_flip'"),
+    "unknown mode": ({"mode": "mean_flp"}, r"unknown mode 'mean_flp'.*Did you mean 'mean_flip'"),
     "no normals": ({"mode": "mean_flip"}, "needs the normals"),
 }
 
@@ -228,8 +240,34 @@ def test_maps__of_other_sources_are_refused(person, operators, morph):
     flip = label_map(operators["vector"], labels, mode="mean_flip", src=forward["src"])
     with pytest.raises(VerbError, match="along the normal"):
         sources(cubes, operators["vector"], [flip])
-    with pytest.raises(VerbError, match="others; give the one of the forward"):
-        morph_map(operators["vector"].isel(unit=slice(5)), forward["src"], files.subjects_dir, SMALL)
+    fewer = forward["src"].copy()
+    fewer[1]["vertno"] = fewer[1]["vertno"][3:]
+    with pytest.raises(VerbError, match="has 63 sources in a hemisphere, and lacks 3 of these 66"):
+        morph_map(operators["vector"], fewer, files.subjects_dir, SMALL)
+    with pytest.raises(VerbError, match="not in the order of a source space"):
+        morph_map(
+            operators["vector"].isel(unit=slice(None, None, -1)), forward["src"], files.subjects_dir, SMALL
+        )
+
+
+@pytest.mark.parametrize("mode", ["mean", "mean_flip"])
+def test_maps__of_sources_that_a_forward_solution_kept(person, operators, mode):
+    """The source space on file has more sources than the operator; what is made is of the operator's alone."""
+    files, forward, *_ = person
+    labels = read_labels(files.subjects_dir, SMALL, anatomy="anna")
+    kept = operators["normal"].isel(unit=slice(None, None, 2))
+    thin = forward["src"].copy()
+    for one, side in zip(thin, ("left", "right"), strict=True):
+        one["vertno"] = kept.vertex.values[kept.hemisphere == side]
+        one["nuse"] = len(one["vertno"])
+    found = label_map(kept, labels, mode=mode, src=forward["src"])
+    wanted = label_map(kept, labels, mode=mode, src=thin)
+    np.testing.assert_array_equal(found.matrix.toarray(), wanted.matrix.toarray())
+    assert found.sources == tuple(kept.unit.values)
+    whole = morph_map(kept, forward["src"], files.subjects_dir, SMALL)
+    by = mne.compute_source_morph(thin, "anna", "fsaverage", files.subjects_dir, spacing=2, verbose="error")
+    np.testing.assert_array_equal(whole.matrix.toarray(), by.morph_mat.toarray())
+    assert forward["src"][0]["nuse"] == 66
 
 
 def broken(path, kind):
@@ -268,3 +306,18 @@ def test_operator_of__says_what_the_reconstruction_lacks(person, changes, settin
 def test_read_labels__says_which_parcellation_is_missing(person):
     with pytest.raises(InputError, match="label cannot be used for the parcellation 'schaefer'"):
         read_labels(person[0].subjects_dir, replace(SMALL, parcellation="schaefer"))
+
+
+def test_docs__example_runs(person, tmp_path, monkeypatch):
+    """The example of the page, in order, with a small brain and settings that fit it."""
+    files, _, info, values = person
+    monkeypatch.setattr(preprocess, "FACES_SOURCES", SMALL)
+    mag, grad = cubes_of(values, info)
+    names = {"folder": files.subjects_dir, "mag": mag, "grad": grad, "root": tmp_path}
+    page = (Path(__file__).parents[1] / "docs" / "sources.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 2
+    assert stores.open_cube(tmp_path, "sub-01/regions").sizes["unit"] == 8
+    assert np.isfinite(names["theta"].values).all()

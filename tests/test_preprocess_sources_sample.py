@@ -13,7 +13,7 @@ from pipeline.kernels import sources as kernels
 from pipeline.preprocess.anatomy import FACES_SOURCES, SourceFiles, forward_of, read_cov, read_info
 from pipeline.preprocess.inverse import inverse_operator
 from pipeline.preprocess.labels import label_map
-from pipeline.preprocess.sources import sources
+from pipeline.preprocess.source_cubes import sources
 from stores.specs import SOURCES
 from tests.shared import shared
 from tests.source_heads import cubes_of

@@ -73,7 +73,7 @@ def estimate(
     trials = _by_channel(sensors).reshape(channels, -1, whole)
     kept = orientations if pool == "signed" else 1
     out = np.empty((steps[-1].matrix.shape[0] if steps else units, kept, *trials.shape[1:]))
-    step = _columns(len(matrix), whole)
+    step = _columns(_widest(weights, steps, kept) + channels, whole)
     for start in range(0, trials.shape[1], step):
         some = trials[:, start : start + step].reshape(channels, -1)
         with np.errstate(invalid="ignore", over="ignore"):  # an infinity; the result says so
@@ -92,17 +92,28 @@ def folded(weights: npt.NDArray[Any], steps: Sequence[Step]) -> npt.NDArray[Any]
     return weights
 
 
-def estimate_bytes(sizes: Sequence[int], itemsize: int, *, rows: int, out: int, whole: bool) -> int:
+def estimate_bytes(
+    sizes: Sequence[int],
+    itemsize: int,
+    weights: tuple[int, int],
+    steps: Sequence[Step],
+    *,
+    pool: Pool,
+    whole: bool,
+) -> int:
     """Peak bytes of `estimate`: the trials, as they are and in double, weights twice, signed sources, the result.
 
-    sizes : of x.  rows : units times orientations before any step.  out : units of the result.
-    whole : with an envelope.
+    sizes : of all sensors together.  weights : units and orientations.  whole : with an envelope.
     """
     stimuli, channels, times, repeats = sizes
-    columns = stimuli * times * repeats
-    held = min(columns, _columns(rows, times if whole else 1) * (times if whole else 1))
-    signed = 8 * rows * held * (COPIES_OF_AN_ENVELOPE if whole else COPIES)
-    return columns * (channels + out) * (itemsize + 8) + 2 * 8 * rows * channels + signed
+    units, orientations = weights
+    kept = orientations if pool == "signed" else 1
+    out = (steps[-1].matrix.shape[0] if steps else units) * kept
+    columns, length = stimuli * times * repeats, times if whole else 1
+    wide = _widest(np.empty((units, orientations, 0)), steps, kept) + channels
+    held = min(columns, _columns(wide, length) * length)
+    signed = 8 * wide * held * (COPIES_OF_AN_ENVELOPE if whole else COPIES)
+    return columns * (channels + out) * (itemsize + 8) + 2 * 8 * units * orientations * channels + signed
 
 
 def _by_channel(sensors: Sequence[npt.NDArray[Any]]) -> Doubles:
@@ -113,6 +124,12 @@ def _by_channel(sensors: Sequence[npt.NDArray[Any]]) -> Doubles:
     for one, start in zip(sensors, count, strict=False):
         found[start : start + one.shape[1]] = one.transpose(1, 0, 3, 2)
     return found
+
+
+def _widest(weights: npt.NDArray[Any], steps: Sequence[Step], kept: int) -> int:
+    """Values of one column at the step that has most of them."""
+    made = [kept * (step.matrix.shape[0] if step.join == "sum" else step.matrix.nnz) for step in steps]
+    return int(max(weights.shape[0] * weights.shape[1], *made, 0))
 
 
 def _columns(rows: int, whole: int) -> int:

@@ -80,12 +80,19 @@ class SourceFiles:
         return self.anatomy or self.subject
 
 
-def forward_of(files: SourceFiles, info: mne.Info, settings: SourceSettings = FACES_SOURCES) -> mne.Forward:
+def forward_of(
+    files: SourceFiles,
+    info: mne.Info,
+    settings: SourceSettings = FACES_SOURCES,
+    *,
+    src: mne.SourceSpaces | None = None,
+) -> mne.Forward:
     """The forward solution of the MEG sensors of `info`, or of the EEG electrodes where there are no others.
 
-    Raises InputError for files that are missing or are something else.
+    src : the source space; where not given, that of `files`. Raises InputError for files that are missing or are
+    something else.
     """
-    src = source_space(files, settings)
+    src = src or source_space(files, settings)
     bem = conductor(files, settings)
     with told(files.trans, "as a transform from head to MRI coordinates"):
         trans = mne.read_trans(files.trans)

@@ -4,6 +4,7 @@ The matrix is what MNE makes of unit pulses, one in each channel, so it holds th
 the noise normalisation that MNE applies: `K x` is its estimate of `x`, projected before or not.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -23,6 +24,7 @@ from pipeline.preprocess.anatomy import (
     plain,
     read_cov,
     read_info,
+    source_space,
 )
 from pipeline.rsa.words import choose
 from stores.dims import CHANNEL, ORIENTATION, REPEAT, STIMULUS, TIME, UNIT
@@ -45,8 +47,9 @@ def operator_of(
     info = read_info(files.info)
     covs = [None if path is None else read_cov(path) for path in (files.noise_cov, files.data_cov)]
     with one_blas_thread():
-        forward = forward_of(files, info, settings)
-        return inverse_operator(
+        src = source_space(files, settings)
+        forward = forward_of(files, info, settings, src=src)
+        made = inverse_operator(
             info,
             forward,
             settings,
@@ -55,6 +58,9 @@ def operator_of(
             data_cov=covs[1],
             nave=nave,
         )
+    close = sum(one["nuse"] for one in src) - made.sizes[UNIT]
+    said = f"sources less than {settings.mindist:g} mm from the inner skull"
+    return made.assign_attrs(dropped={said: int(close)} if close else {})
 
 
 def inverse_operator(
@@ -73,7 +79,8 @@ def inverse_operator(
     The channels are those in info, forward and covariance that are not marked bad. Orientations are x, y, z in
     head coordinates, or the cortex's normal. Sources are named `lh-000123` by hemisphere and vertex, `vol0-...`
     in volumes; x, y, z are metres in head coordinates.
-    Raises VerbError for an unknown method or orientation, a covariance that is missing, or what MNE refuses.
+    Raises ValueError for an unknown method or orientation, VerbError for a covariance that is missing, or what
+    MNE refuses.
     """
     choose("method", settings.method, [*UNITS, "LCMV"])
     choose("orientation", settings.orientation, ("vector", "normal"))
@@ -140,7 +147,7 @@ def source_coords(src: Sequence[Any], places: npt.NDArray[Any] | None = None) ->
 
 
 def noise_covariance(
-    cube: xr.DataArray,
+    sensors: xr.DataArray | Sequence[xr.DataArray],
     info: mne.Info,
     *,
     method: str = "shrunk",
@@ -148,21 +155,28 @@ def noise_covariance(
     tmax: float | None = 0.0,
     cv: int = 3,
 ) -> mne.Covariance:
-    """Covariance over the samples from `tmin` to `tmax` of every trial of a cube, by MNE's estimator `method`.
+    """Covariance over the samples from `tmin` to `tmax` of every trial, by MNE's estimator `method`.
 
-    Trials with a NaN are left out. Loads that part of the cube: (trial, channel, sample) in float64.
+    sensors : a cube, or one for each kind of sensor. Trials with a NaN are left out. Loads that part of the
+    cubes: (trial, channel, sample) in float64. MNE warns where samples are too few for so many channels.
     """
-    picked = _pick(info, channel_names(cube))
-    part = cube.sel({TIME: slice(tmin, tmax)}).transpose(STIMULUS, REPEAT, UNIT, TIME)
-    values = np.asarray(part.data, dtype=np.float64).reshape(-1, *part.shape[2:])
+    cubes = [sensors] if isinstance(sensors, xr.DataArray) else list(sensors)
+    picked = _pick(info, [name for cube in cubes for name in channel_names(cube)])
+    parts = [cube.sel({TIME: slice(tmin, tmax)}).transpose(STIMULUS, REPEAT, UNIT, TIME) for cube in cubes]
+    loaded = [np.asarray(one.data, dtype=np.float64).reshape(-1, *one.shape[2:]) for one in parts]
+    values = np.concatenate(loaded, axis=1)
     values = values[np.isfinite(values).all(axis=(1, 2))]
     if not values.size:
+        times = cubes[0][TIME].values
         raise VerbError(
-            f"no trial of the cube has finite values from {tmin} to {tmax} s; its times are "
-            f"{cube[TIME].values[0]:.3f} to {cube[TIME].values[-1]:.3f} s"
+            f"no trial has finite values from {tmin} to {tmax} s; the cube's times are {times[0]:.3f} to "
+            f"{times[-1]:.3f} s"
         )
-    epochs = mne.EpochsArray(values, picked, tmin=float(part[TIME][0]), proj=False, verbose="error")
-    return mne.compute_covariance(epochs, method=method, cv=cv, verbose="error")
+    epochs = mne.EpochsArray(values, picked, tmin=float(parts[0][TIME][0]), proj=False, verbose="error")
+    with warnings.catch_warnings():
+        # They are, as every cube of epochs; MNE cannot know.
+        warnings.filterwarnings("ignore", message="Epochs are not baseline corrected")
+        return mne.compute_covariance(epochs, method=method, cv=cv, verbose="warning")
 
 
 def channel_names(cube: xr.DataArray) -> list[str]:

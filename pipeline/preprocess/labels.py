@@ -15,7 +15,8 @@ from scipy.sparse import csr_array
 from pipeline.errors import VerbError
 from pipeline.kernels.sources import Join, Step
 from pipeline.preprocess.anatomy import FACES_SOURCES, SourceSettings, told
-from pipeline.preprocess.inverse import source_coords
+from pipeline.preprocess.inverse import SIDES, source_coords
+from pipeline.rsa.words import choose
 from stores.dims import UNIT
 
 Mode = Literal["mean", "mean_flip", "max"]
@@ -62,15 +63,18 @@ def label_map(
 
     sources : an operator, a cube of sources, or the morph that comes before; known are `hemisphere`, `vertex`.
     mode : "mean", "mean_flip" or "max". "mean_flip" needs signed sources along the normal, and in `src` the
-    source space (of the forward solution) with their normals. x, y, z are the mean of the label's sources.
-    Raises VerbError for an unknown mode, labels of the same name, and labels without any source.
+    source space with their normals. x, y, z are the mean of the label's sources.
+    Raises ValueError for an unknown mode, VerbError for labels of the same name or without any source, and for a
+    source space that lacks sources.
     """
-    if mode not in MODES:
-        choices = "; ".join(f"{name!r}: {text}" for name, text in MODES.items())
-        raise VerbError(f"unknown mode {mode!r}; choose one of {choices}")
-    if mode == "mean_flip" and src is None:
-        raise VerbError("mode 'mean_flip' needs the normals of the sources; give `src=forward['src']`")
+    choose("mode", mode, MODES)
     ids, coords = _coords(sources)
+    if mode == "mean_flip":
+        if src is None:
+            raise VerbError(
+                "mode 'mean_flip' needs the normals of the sources; give their source space, `src`"
+            )
+        src = of_sources(src, ids, coords)
     members = [_members(coords, label) for label in labels]
     names = [str(label.name) for label in labels]
     if again := sorted({name for name in names if names.count(name) > 1}):
@@ -80,7 +84,7 @@ def label_map(
             f"{len(empty)} of {len(names)} labels have no source: {', '.join(empty[:8])}. Leave them out, use a "
             "finer source space, or are they labels of another brain?"
         )
-    rows = [_row(label, own, mode, src, ids) for label, own in zip(labels, members, strict=True)]
+    rows = [_row(label, len(own), mode, src) for label, own in zip(labels, members, strict=True)]
     matrix = csr_array(
         (np.concatenate(rows), np.concatenate(members), np.cumsum([0, *map(len, members)])),
         shape=(len(names), len(ids)),
@@ -110,11 +114,12 @@ def morph_map(
 ) -> UnitMap:
     """Sources on the cortex of `settings.morph_to`, an icosahedron of grade `settings.morph_grade`.
 
-    src : of the forward solution, whose sources are those of `sources`.  anatomy : the FreeSurfer name of the
+    src : the source space that `sources` are of, all or some.  anatomy : the FreeSurfer name of the
     person, where `src` does not say it. MNE keeps the map of the surfaces in `subjects_dir`/morph-maps. x, y, z
     are metres on that brain's white surface. Raises InputError for missing files, VerbError for other sources.
     """
-    ids, _ = _coords(sources)
+    ids, coords = _coords(sources)
+    src = of_sources(src, ids, coords)
     with told(Path(subjects_dir) / settings.morph_to, "as the FreeSurfer brain to morph to"):
         morph = mne.compute_source_morph(
             src,
@@ -130,14 +135,39 @@ def morph_map(
         {"id": 101 + n, "type": "surf", "vertno": used, "rr": rr}
         for n, (used, rr) in enumerate(zip(morph.vertices_to, places, strict=True))
     ]
-    if tuple(source_coords(src)[UNIT]) != ids:
-        raise VerbError(
-            f"the source space has {sum(one['nuse'] for one in src)} sources, and these are {len(ids)} others; "
-            "give the one of the forward solution (`forward['src']`)"
-        )
     return UnitMap(
         csr_array(morph.morph_mat), ids, source_coords(target), frame=f"{settings.morph_to} surface"
     )
+
+
+def of_sources(
+    src: mne.SourceSpaces, ids: Sequence[str], coords: Mapping[str, npt.NDArray[Any]]
+) -> mne.SourceSpaces:
+    """A copy of a cortical source space that uses just the sources with these vertices and hemispheres.
+
+    A forward solution leaves sources near the skull out. Raises VerbError where `src` lacks some, and where these
+    are not in its order.
+    """
+    require_vertices(coords)
+    src = src.copy()
+    for one in src:
+        ours = coords["vertex"][coords["hemisphere"] == SIDES.get(int(one["id"]), "")]
+        if lacking := np.setdiff1d(ours, one["vertno"]).size:
+            raise VerbError(
+                f"the source space has {len(one['vertno'])} sources in a hemisphere, and lacks {lacking} of "
+                f"these {len(ours)}; give the one that the operator was made with"
+            )
+        one["vertno"], one["nuse"] = np.sort(ours), len(ours)
+        one["inuse"] = np.isin(np.arange(one["np"]), ours).astype(int)
+    if list(source_coords(src)[UNIT]) != list(ids):
+        raise VerbError("these sources are not in the order of a source space: left before right, by vertex")
+    return src
+
+
+def require_vertices(coords: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise VerbError where sources are not on a cortex."""
+    if "vertex" not in coords or "hemisphere" not in coords:
+        raise VerbError("these sources have no vertices on a cortex, and labels and morphs are made of those")
 
 
 def read_labels(
@@ -166,8 +196,7 @@ def _coords(sources: xr.DataArray | UnitMap) -> tuple[tuple[str, ...], dict[str,
 
 def _members(coords: Mapping[str, npt.NDArray[Any]], label: mne.Label) -> npt.NDArray[np.intp]:
     """Positions of the sources of a label, in the order of their vertices, left before right."""
-    if "vertex" not in coords or "hemisphere" not in coords:
-        raise VerbError("these sources have no vertices on a cortex, and labels are made of those")
+    require_vertices(coords)
     parts = [label.lh, label.rh] if label.hemi == "both" else [label]
     found = []
     for part in parts:
@@ -176,14 +205,10 @@ def _members(coords: Mapping[str, npt.NDArray[Any]], label: mne.Label) -> npt.ND
     return np.concatenate(found)
 
 
-def _row(
-    label: mne.Label, members: npt.NDArray[np.intp], mode: Mode, src: Any, ids: Sequence[str]
-) -> npt.NDArray[np.float64]:
+def _row(label: mne.Label, count: int, mode: Mode, src: mne.SourceSpaces | None) -> npt.NDArray[np.float64]:
     if mode == "mean_flip":
-        if tuple(source_coords(src)[UNIT]) != ids:
-            raise VerbError("the source space given has other sources than these; give `src=forward['src']`")
-        return np.asarray(mne.label_sign_flip(label, src[:2]) / len(members), np.float64)
-    return np.full(len(members), 1.0 if mode == "max" else 1.0 / len(members))
+        return np.asarray(mne.label_sign_flip(label, src) / count, np.float64)
+    return np.full(count, 1.0 if mode == "max" else 1.0 / count)
 
 
 def texts(names: Iterable[str]) -> npt.NDArray[np.object_]:

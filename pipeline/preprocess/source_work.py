@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pipeline.errors import PlanError
-from pipeline.kernels.sources import Step, estimate_bytes, needed
+from pipeline.kernels.sources import Pool, Step, estimate_bytes, needed
 from pipeline.plan import size
 from stores.dims import CUBE, ORIENTATION, UNIT
 from stores.layout import layout, stimulus_block
@@ -38,39 +40,55 @@ def cut(
     cubes: Sequence[xr.DataArray],
     operator: xr.DataArray,
     steps: Sequence[Step],
-    kept: int,
+    *,
+    pool: Pool,
     whole: bool,
     task_bytes: int,
 ) -> Work:
     """The largest parts and blocks of which no task holds more than `task_bytes`; else PlanError.
 
     Whole numbers of them make a shard of the stored result, so that filling one computes nothing for another.
-    kept : orientations that remain of each unit.  whole : a task needs all times of its trials.
+    whole : a task needs all times of its trials.
     """
+    kept = operator.sizes[ORIENTATION] if pool == "signed" else 1
     count = steps[-1].matrix.shape[0] if steps else operator.sizes[UNIT]
-    shape = cubes[0].shape
+    shape, dtype = cubes[0].shape, dtype_of(cubes)
     made = (shape[0], count * kept, *shape[2:])
-    shard = layout(CUBE, made, _dtype(cubes), **access(made, _dtype(cubes), whole)).shard
+    shard = layout(CUBE, made, dtype, **access(made, dtype, whole)).shard
     limits = [min(pair) for pair in zip(shape, shard, strict=True)]
-    step = max(1, min(count, shard[1] // kept))
+    step = count
     while True:
-        parts = [_part(steps, start, min(start + step, count)) for start in range(0, count, step)]
-        rows = max(len(one.needed) for one in parts) * operator.sizes[ORIENTATION]
+        parts = [_part(steps, *ends) for ends in parts_within(count, shard[1], kept, step)]
+        need = partial(_need, cubes, parts, operator.sizes[ORIENTATION], pool, whole)
         block = list(limits)
         for axis in (0, 3) if whole else (2, 0, 3):
-            while (need := _need(cubes, block, rows, step * kept, whole)) > task_bytes and block[axis] > 1:
+            while need(block) > task_bytes and block[axis] > 1:
                 block[axis] = -(-block[axis] // 2)
-        if need <= task_bytes:
+        if need(block) <= task_bytes:
             sizes = {CUBE[axis]: nested(shape[axis], limits[axis], block[axis]) for axis in (0, 2, 3)}
-            return Work(parts, sizes, need)
+            return Work(parts, sizes, need(block))
         if step == 1:
             break
         step = -(-step // 2)
+    most = max(len(one.needed) for one in parts)
     raise PlanError(
-        f"one {'trial' if whole else 'time of one trial'} needs {size(need)} for a single unit, made from {rows} "
-        f"signed sources, and a task may hold {size(task_bytes)}. Raise `task_bytes`, or take smaller regions"
-        + (" or fewer times." if whole else ".")
+        f"one {'trial' if whole else 'time of one trial'} needs {size(need(block))} for a single unit, made from "
+        f"up to {most} sources, and a task may hold {size(task_bytes)}. Raise "
+        f"`task_bytes`, or take smaller regions{' or fewer times' if whole else ''}."
     )
+
+
+def parts_within(count: int, shard: int, kept: int, step: int) -> list[tuple[int, int]]:
+    """First and last of each part: at most `step` units, none of which lies in two shards but where one must."""
+    cuts = {0, count}
+    for edge in range(shard, count * kept, shard):
+        cuts |= {edge // kept, -(-edge // kept)}
+    found = []
+    for start, stop in pairwise(sorted(cuts)):
+        for length in nested(stop - start, stop - start, step):
+            found.append((start, start + length))
+            start += length
+    return found
 
 
 def access(shape: Sequence[int], dtype: npt.DTypeLike, whole: bool) -> dict[str, Any]:
@@ -91,7 +109,8 @@ def nested(length: int, shard: int, size: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _dtype(cubes: Sequence[xr.DataArray]) -> np.dtype[np.floating]:
+def dtype_of(cubes: Sequence[xr.DataArray]) -> np.dtype[np.floating]:
+    """The precision of the result."""
     return np.result_type(np.float32, *(one.dtype for one in cubes))
 
 
@@ -100,9 +119,21 @@ def _part(steps: Sequence[Step], start: int, stop: int) -> Part:
     return Part(stop - start, sources, some)
 
 
-def _need(cubes: Sequence[xr.DataArray], block: Sequence[int], rows: int, out: int, whole: bool) -> int:
-    trials = math.prod(block[axis] for axis in (0, 2, 3))
-    channels, itemsize = sum(one.sizes[UNIT] for one in cubes), _dtype(cubes).itemsize
-    made = estimate_bytes((block[0], channels, *block[2:]), itemsize, rows=rows, out=out, whole=whole)
+def _need(
+    cubes: Sequence[xr.DataArray],
+    parts: Sequence[Part],
+    orientations: int,
+    pool: Pool,
+    whole: bool,
+    block: Sequence[int],
+) -> int:
+    """Peak bytes of the hungriest task."""
+    channels, itemsize = sum(one.sizes[UNIT] for one in cubes), dtype_of(cubes).itemsize
+    sizes = (block[0], channels, *block[2:])
+    made = max(
+        estimate_bytes(sizes, itemsize, (len(one.needed), orientations), one.steps, pool=pool, whole=whole)
+        for one in parts
+    )
     # A lazy block is decoded or joined from others, which are there beside it.
+    trials = math.prod(block[axis] for axis in (0, 2, 3))
     return made + sum(trials * one.sizes[UNIT] * itemsize for one in cubes if one.chunks is not None)

@@ -18,7 +18,7 @@ from pipeline.preprocess.bands import Edges, sampling_rate
 from pipeline.preprocess.labels import UnitMap, texts
 from pipeline.preprocess.settings import BANDS
 from pipeline.preprocess.source_checks import order, require_maps, require_sensors
-from pipeline.preprocess.source_work import Part, Work, access, cut
+from pipeline.preprocess.source_work import Part, Work, access, cut, dtype_of
 from pipeline.rsa.words import choose
 from stores.create import writing
 from stores.dims import CHANNEL, CUBE, ORIENTATION, UNIT
@@ -49,8 +49,8 @@ def sources(
 
     A task reads all channels of some trials and holds at most `task_bytes`; for an envelope it needs all their
     times. Equal to MNE's own estimates to rounding, in the precision of the cubes.
-    Raises VerbError for other channels, other units or another person, SchemaError for what is no cube or no
-    operator, PlanError where not even one trial fits.
+    Raises ValueError for an unknown word, VerbError for other channels, other units or another person,
+    SchemaError for what is no cube or no operator, PlanError where not even one trial fits.
     """
     cubes = [sensors] if isinstance(sensors, xr.DataArray) else list(sensors)
     validate(operator, OPERATOR)
@@ -60,9 +60,9 @@ def sources(
     require_maps(operator, maps)
     envelope = _envelope(cubes[0], band, edges)
     operator = operator.isel({CHANNEL: order(cubes, operator)}).transpose(UNIT, ORIENTATION, CHANNEL)
-    kept = operator.sizes[ORIENTATION] if pool == "signed" else 1
-    work = cut(cubes, operator, [one.step for one in maps], kept, band != "", task_bytes)
-    data = _graph(cubes, operator, work, kept, pool, envelope)
+    steps = [one.step for one in maps]
+    work = cut(cubes, operator, steps, pool=pool, whole=band != "", task_bytes=task_bytes)
+    data = _graph(cubes, operator, work, pool, envelope)
     return _labelled(cubes, operator, maps, data, pool, band)
 
 
@@ -99,7 +99,6 @@ def _graph(
     cubes: Sequence[xr.DataArray],
     operator: xr.DataArray,
     work: Work,
-    kept: int,
     pool: kernels.Pool,
     envelope: kernels.Envelope | None,
 ) -> da.Array:
@@ -113,6 +112,7 @@ def _graph(
     kernel = blocks.task(_estimate, pool=pool, envelope=envelope)
     tasks: dict[blocks.Key, Any] = {}
     along = values[0].chunks
+    kept = operator.sizes[ORIENTATION] if pool == "signed" else 1
     for u, part in enumerate(work.parts):
         tasks[maps, u] = _Steps(part.steps)
         for s, t, r in np.ndindex(*(len(along[axis]) for axis in (0, 2, 3))):
@@ -125,7 +125,7 @@ def _graph(
         sources,
         chunks=(along[0], tuple(part.units * kept for part in work.parts), *along[2:]),
         price=blocks.Price(work.peak, reads),
-        dtype=np.result_type(np.float32, *(one.dtype for one in values)),
+        dtype=dtype_of(cubes),
     )
 
 
@@ -170,7 +170,7 @@ def _labelled(
         units["band"] = np.full(len(units[UNIT]), band, dtype=object)
     coords = {name: one for name, one in cubes[0].coords.items() if UNIT not in one.dims}
     attrs = {
-        **cubes[0].attrs,
+        **{name: value for name, value in cubes[0].attrs.items() if name != "provenance"},
         "modality": SOURCES.name,
         "quantity": quantity,
         "units": operator.attrs["units"],
@@ -182,6 +182,7 @@ def _labelled(
         "maps": [one.mode for one in maps],
         "frame": maps[-1].frame if maps else operator.attrs["frame"],
         "settings": operator.attrs.get("settings", {}),
+        "bads": operator.attrs.get("bads", []),
     }
     found = xr.DataArray(data, dims=CUBE, coords=coords, attrs=attrs, name="sources")
     return found.assign_coords({name: one if name == UNIT else (UNIT, one) for name, one in units.items()})
