@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stores.errors import InputError
 from stores.readers.files import readable
-from stores.readers.lazy import Region, finite, plausible
+from stores.readers.lazy import LONGEST, Region, finite, plausible
 
 LISTED: Final = 8
 LOOKED_UP: Final = 10_000
@@ -30,8 +30,10 @@ def opened(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def dataset(path: Path, file: h5py.File, name: str, *, ndim: int, kinds: str = "fiu") -> h5py.Dataset:
-    """The dataset `name`, checked for its axes and kind of number; InputError where it is not so.
+def dataset(
+    path: Path, file: h5py.File, name: str, *, ndim: int, kinds: str = "fiu", longest: int = LONGEST
+) -> h5py.Dataset:
+    """The dataset `name`, checked for its axes, their length and kind of number; InputError where it is not so.
 
     Every value must have been written: what was not would read as zeros.
     """
@@ -47,7 +49,7 @@ def dataset(path: Path, file: h5py.File, name: str, *, ndim: int, kinds: str = "
         raise InputError(
             f"{path}: {name} is {found.dtype} of shape {found.shape}; wanted {ndim} axes of kind {kinds}"
         )
-    plausible(path, name, found.shape, found.dtype.itemsize)
+    plausible(path, name, found.shape, found.dtype.itemsize, longest=longest)
     _written(path, name, found)
     return found
 

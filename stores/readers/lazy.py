@@ -52,13 +52,20 @@ def from_blocks(read: Read, chunks: tuple[tuple[int, ...], ...], dtype: Any) -> 
     return found
 
 
-def plausible(source: Path, where: str, shape: tuple[int, ...], itemsize: int, loaded: bool = False) -> None:
+def plausible(
+    source: Path,
+    where: str,
+    shape: tuple[int, ...],
+    itemsize: int,
+    loaded: bool = False,
+    longest: int = LONGEST,
+) -> None:
     """Raise InputError where a declared shape is absurd or, if it is to be loaded, over the limit."""
     size = prod(shape) * itemsize
-    if max(shape, default=0) > LONGEST or (loaded and size > LOADED_BYTES):
+    if max(shape, default=0) > longest or (loaded and size > LOADED_BYTES):
         raise InputError(
             f"{source}: {where} declares the shape {shape}, {size / 2**30:,.0f} GiB; "
-            f"wanted no axis over {LONGEST:,}"
+            f"wanted no axis over {longest:,}"
             + (f" and no more than {LOADED_BYTES / 2**30:.0f} GiB" if loaded else "")
         )
 
