@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import stores
+from pipeline.fill import fill
 from pipeline.study import Run, StudyError, check, read_study, run_study
 from pipeline.study.run import Silent
 from stores.errors import InputError
@@ -142,7 +143,7 @@ def test_pickles__are_read_only_where_asked_for_and_only_by_readers_that_must(tm
 
 def test_import__says_what_it_found_and_left_out_and_reuses_it(neurocube, tmp_path, monkeypatch):
     files = things_fmri.write_volumes(tmp_path / "things")
-    words = ("import", "things-fmri-volumes", files, "--into", tmp_path / "store/things")
+    words, clients = ("import", "things-fmri-volumes", files, "--into", tmp_path / "store/things"), []
     code, out, err = neurocube(*words, "--dry-run")
     assert (code, err) == (0, "")
     assert "sub-01/train  fmri, 32 stimulus x 40 unit, float32, 5 kB" in out
@@ -151,7 +152,12 @@ def test_import__says_what_it_found_and_left_out_and_reuses_it(neurocube, tmp_pa
     assert not (tmp_path / "store").exists()
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.study.imports.BIG_BYTES", 0)
+        patch.setattr(
+            "pipeline.study.imports.fill", lambda *a, **k: clients.append(k["client"]) or fill(*a, **k)
+        )
         code, out, err = neurocube(*words)
+    assert len(clients) == 2
+    assert all(clients)
     assert (code, err) == (0, "")
     assert "dashboard: " in out  # big cubes are filled by workers
     assert "left out: 4 catch trials" in out

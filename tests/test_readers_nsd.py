@@ -201,6 +201,8 @@ def test_nsd__a_mask_leaves_units_out_and_counts_them(tmp_path, kind):
     assert cube.attrs["dropped"] == {"units outside prf-visualrois": int((~inside).sum())}
     assert list(cube.unit.values) == list(whole.unit.values[inside])
     np.testing.assert_array_equal(cube.values, whole.values[:, inside])
+    for name in ("x", "y", "z", "roi_prf-visualrois_2"):
+        np.testing.assert_array_equal(cube[name], whole[name][inside])
     none = betas(folder, regions=())
     assert not any(str(name).startswith("roi_") for name in none.coords)
     with pytest.raises(
