@@ -11,7 +11,8 @@ from pipeline.preprocess.ica import fit_ica
 from pipeline.preprocess.inverse import inverse_operator, noise_covariance, operator_of
 from pipeline.preprocess.labels import UnitMap, label_map, morph_map, read_labels
 from pipeline.preprocess.raw import Cleaned, clean, find_bads
-from pipeline.preprocess.runs import Preprocessed, Run, preprocess_runs
+from pipeline.preprocess.run_tasks import Run
+from pipeline.preprocess.runs import Preprocessed, preprocess_runs
 from pipeline.preprocess.settings import (
     BANDS,
     FACES_MEG,
@@ -25,6 +26,7 @@ from pipeline.preprocess.settings import (
 )
 from pipeline.preprocess.source_cubes import sources, store_sources
 from pipeline.preprocess.spikes import presented, psth, rates, rebin
+from pipeline.preprocess.storing import store_runs
 from pipeline.preprocess.trials import Onsets, Trials, Triggers, find_trials, onsets
 from pipeline.preprocess.whitening import whiten, whitener
 
@@ -73,6 +75,7 @@ __all__ = [
     "rebin",
     "source_space",
     "sources",
+    "store_runs",
     "store_sources",
     "whiten",
     "whitener",

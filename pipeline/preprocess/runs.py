@@ -1,71 +1,24 @@
 """Many recordings at once: one Dask task cleans and cuts one run, and cubes wait until they are computed."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask.array as da
-import mne
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
-from mne.io import BaseRaw
-from mne.preprocessing import ICA
 
 from pipeline import blocks
-from pipeline.preprocess.cubes import Axes, labelled, left_out, same_axes, settings_of
-from pipeline.preprocess.epochs import cut_epochs, times_of
-from pipeline.preprocess.ica import fit_ica
-from pipeline.preprocess.mne_errors import name_of, quiet, silence
-from pipeline.preprocess.raw import Record, clean, typed, unmixed
-from pipeline.preprocess.settings import CleanSettings, EpochSettings, Ica, Kind
-from pipeline.preprocess.slots import Repeats, RunValues, Slots, placed, slots, states
-from pipeline.preprocess.trials import Events, Trials, find_trials
-from stores.errors import InputError
+from pipeline.preprocess.cubes import Axes, labelled
+from pipeline.preprocess.raw import Record
+from pipeline.preprocess.run_tasks import Done, Headed, Run, cleaned_and_cut, laid_out, pooled_ica, work
+from pipeline.preprocess.settings import CleanSettings, EpochSettings, Kind
+from pipeline.preprocess.slots import Repeats, Slots, placed, states
 from stores.layout import SHARD_BYTES
-
-
-@dataclass(frozen=True)
-class Run:
-    """One recording.
-
-    recording : a file that MNE reads, or a function without arguments that gives a `mne.io.BaseRaw` (picklable,
-    if it is to run on workers; better not preloaded, for it is also called for the header).
-    bads, head_pos : what `clean` takes of one run alone.
-    """
-
-    recording: str | Path | Callable[[], BaseRaw]
-    events: Events
-    subject: str
-    run: str
-    session: str = ""
-    bads: tuple[str, ...] = ()
-    head_pos: str = ""
-
-    @property
-    def name(self) -> str:
-        """For people and for records: `sub-01/ses-1/run-3`."""
-        return "/".join([self.subject, *([f"ses-{self.session}"] if self.session else []), f"run-{self.run}"])
-
-    def open(self) -> BaseRaw:
-        """The recording. Raises InputError."""
-        if callable(self.recording):
-            found = self.recording()
-            if not isinstance(found, BaseRaw):
-                raise InputError(
-                    f"{self.name}: its function gave {type(found).__name__}; wanted an mne.io.BaseRaw"
-                )
-            return found
-        path = Path(self.recording).expanduser()
-        if not path.exists():
-            raise InputError(f"{self.name}: there is no recording {path}")
-        with quiet("reading", path):
-            return mne.io.read_raw(path, preload=False)
 
 
 class Preprocessed(NamedTuple):
@@ -95,115 +48,50 @@ def preprocess_runs(
     With `clean.ica.pooled` another task for each subject fits the components of all of its runs, and cleans
     them up to there for it a second time, rather than sending them. Raises InputError naming the run.
     """
-    if not runs or not kinds:
-        raise InputError("no runs or no kinds of channels were given; wanted one of each at least")
     cubes: dict[str, xr.DataArray] = {}
     records: dict[str, Delayed] = {}
-    for subject in dict.fromkeys(one.subject for one in runs):
-        own = [_headed(one, clean, epoch, kinds) for one in runs if one.subject == subject]
-        tasks = _tasks(own, clean, epoch, kinds)
-        places = slots(
-            [one.trials.stimuli for one in own], [(one.run.run, one.run.session) for one in own], repeats
-        )
-        attrs = {
-            "subject": subject,
-            "dataset": dataset,
-            "dropped": left_out([one.trials.left_out for one in own]),
-            "preprocessing": settings_of(clean, epoch),
-        }
-        for kind in kinds:
-            axes = same_axes([one.axes[kind] for one in own])
-            values, state = _cube(tasks, places, axes, _work(own, clean))
-            cubes[f"{subject}/{kind}"] = labelled(values, state, places, axes, attrs, epoch.band)
-        records |= {one.run.name: _record(task) for one, task in zip(own, tasks, strict=True)}
+    for laid in laid_out(runs, clean, epoch, kinds=kinds, dataset=dataset, repeats=repeats):
+        tasks = _tasks(laid.runs, clean, epoch, kinds)
+        for kind, axes in laid.axes.items():
+            values, state = _cube(tasks, laid.places, axes, work(laid.runs, clean))
+            cubes[f"{laid.subject}/{kind}"] = labelled(
+                values, state, laid.places, axes, laid.attrs, epoch.band
+            )
+        records |= {one.run.name: _record(task) for one, task in zip(laid.runs, tasks, strict=True)}
     return Preprocessed(cubes, records)
 
 
-@dataclass(frozen=True)
-class _Headed:
-    """A run and what its header and events say."""
-
-    run: Run
-    trials: Trials
-    axes: Mapping[Kind, Axes]
-    bytes: int
-    stamp: tuple[int, ...]
-
-
-class _Done(NamedTuple):
-    """What the task of a run gives."""
-
-    run: RunValues
-    record: Record
-
-
-def _headed(run: Run, clean: CleanSettings, epoch: EpochSettings, kinds: Sequence[Kind]) -> _Headed:
-    raw = typed(run.open(), clean)
-    times = times_of(raw.info, epoch)
-    axes = {kind: Axes.of(raw, times, kind, run.name) for kind in kinds}
-    stamps = [Path(one).stat() for one in raw.filenames if one is not None]
-    stamp = tuple(number for one in stamps for number in (one.st_size, one.st_mtime_ns))
-    return _Headed(run, find_trials(raw, run.events), axes, 8 * len(raw.ch_names) * raw.n_times, stamp)
+def ica_task(runs: Sequence[Headed], clean: CleanSettings) -> Delayed | None:
+    """The task that fits the components of all runs of a person, where settings ask for it."""
+    if not clean.ica or not clean.ica.pooled:
+        return None
+    fit = blocks.task(pooled_ica, runs=tuple(one.run for one in runs), clean=clean, settings=clean.ica)
+    token = tokenize([(one.run, one.stamp) for one in runs], clean)
+    return _delayed(f"preprocess-ica-{token}", 0, {0: (fit,)}, [])
 
 
 def _tasks(
-    runs: Sequence[_Headed], clean: CleanSettings, epoch: EpochSettings, kinds: Sequence[Kind]
+    runs: Sequence[Headed], clean: CleanSettings, epoch: EpochSettings, kinds: Sequence[Kind]
 ) -> list[Delayed]:
-    """One Delayed of `_Done` for each run; behind them one that fits ICA, where it is pooled."""
+    """One Delayed of `Done` for each run; behind them one that fits ICA, where it is pooled."""
     token = tokenize([(one.run, one.stamp) for one in runs], clean, epoch, list(kinds))
-    pooled: list[Delayed] = []
-    if clean.ica and clean.ica.pooled:
-        fit = blocks.task(_fit, runs=tuple(one.run for one in runs), clean=clean, settings=clean.ica)
-        pooled = [_delayed(f"preprocess-ica-{token}", 0, {0: (fit,)}, [])]
+    pooled = [one for one in (ica_task(runs, clean),) if one is not None]
     name = f"preprocess-run-{token}"
     graph = {
         n: (
             blocks.task(
-                _run, run=one.run, planned=one.trials, settings=clean, epoch=epoch, kinds=tuple(kinds)
+                cleaned_and_cut,
+                run=one.run,
+                planned=one.trials,
+                settings=clean,
+                epoch=epoch,
+                kinds=tuple(kinds),
             ),
             *(one.key for one in pooled),
         )
         for n, one in enumerate(runs)
     }
     return [_delayed(name, n, graph, pooled) for n in graph]
-
-
-def _run(
-    ica: ICA | None = None,
-    *,
-    run: Run,
-    planned: Trials,
-    settings: CleanSettings,
-    epoch: EpochSettings,
-    kinds: tuple[Kind, ...],
-) -> _Done:
-    with silence():  # of a user's function, too: levels that threads set and restore by turns get lost
-        raw = run.open()
-        trials = find_trials(raw, run.events)
-        if trials.stimuli != planned.stimuli:
-            raise InputError(
-                f"{run.name}: the events of {name_of(raw)} are others than when the cube was laid out"
-            )
-        cleaned = clean(raw, settings, bads=run.bads, head_pos=run.head_pos, ica=ica)
-        found = cut_epochs(cleaned.raw, trials, epoch, run=run.run, session=run.session)
-        values = RunValues({kind: found.values(kind) for kind in kinds}, found.states)
-        return _Done(values, cleaned.record | {"limits": dict(found.limits), "run": run.name})
-
-
-def _fit(runs: tuple[Run, ...], clean: CleanSettings, settings: Ica) -> ICA:
-    with silence():
-        return fit_ica(
-            [unmixed(one.open(), clean, bads=one.bads, head_pos=one.head_pos).raw for one in runs], settings
-        )
-
-
-def _work(runs: Sequence[_Headed], clean: CleanSettings) -> blocks.Price:
-    """What tasks hold before they cut trials: a run, its cleaned copy, and those that steps work on."""
-    copies = 4 + (2 if clean.ica else 0) + (1 if clean.maxwell else 0)
-    total, largest = sum(one.bytes for one in runs), max(one.bytes for one in runs)
-    if clean.ica and clean.ica.pooled:  # all runs, thinned, and twice while they are joined
-        return blocks.Price(copies * largest + 2 * total // clean.ica.decim, 2 * total)
-    return blocks.Price(copies * largest, total)
 
 
 def _cube(
@@ -235,11 +123,11 @@ def _cube(
     )
 
 
-def _values(done: list[_Done], **how: Any) -> Any:
+def _values(done: list[Done], **how: Any) -> Any:
     return placed([one.run for one in done], **how)
 
 
-def _states(done: list[_Done], **how: Any) -> Any:
+def _states(done: list[Done], **how: Any) -> Any:
     return states([one.run for one in done], **how)
 
 
@@ -248,7 +136,7 @@ def _record(task: Delayed) -> Delayed:
     return _delayed(name, 0, {0: (_record_of, task.key)}, [task])
 
 
-def _record_of(done: _Done) -> Record:
+def _record_of(done: Done) -> Record:
     return done.record
 
 
