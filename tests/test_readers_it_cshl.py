@@ -1,5 +1,6 @@
 from typing import ClassVar
 
+import h5py
 import numpy as np
 import pytest
 
@@ -105,3 +106,17 @@ def test_bins__are_half_open_on_a_grid_that_floats_cannot_blur():
 def test_bins__refuse_a_window_that_they_do_not_fill(bins):
     with pytest.raises(ValueError, match="wanted"):
         bin_edges(*bins)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_names__that_are_no_numbers_are_refused(tmp_path, odd):
+    with h5py.File(layout.write(tmp_path) / layout.NAME, "r+") as file:
+        file["L2_str/neuron_id"][0] = odd
+    with pytest.raises(InputError, match=f"a field with names holds {odd}") as caught:
+        read(tmp_path)
+    assert layout.NAME in str(caught.value)
+
+
+def test_counts__leave_out_absurd_times():
+    trials = Trials.of([np.array([0.01, 1e305])], [0], [0], [0])
+    assert counts(trials, bin_edges(0, 0.1, 0.1), (1, 1, 1)).ravel() == [1]

@@ -12,6 +12,7 @@
     coords: {unit: {region: [V1, V1, IT]}}
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from stores.readers.hdf5 import dataset, opened
 from stores.readers.lazy import LOADED_BYTES, Region, finite, lazy
 from stores.readers.npy import Stored, header, members
 from stores.readers.reader import Reader
+from stores.readers.tables import text_of
 from stores.specs import MODALITIES, SPECS
 
 NAMES: Final = "cube.yaml"
@@ -138,8 +140,9 @@ def _table(path: Path, rank: int) -> NDArray[np.float64]:
     """Numbers of a .csv without header or index; an empty field is NaN."""
     if path.stat().st_size > LOADED_BYTES:
         raise InputError(f"{path} is over {LOADED_BYTES / 2**30:.0f} GiB of text; give it as .npy or HDF5")
+    text = text_of(path)
     try:
-        values = pd.read_csv(path, header=None, dtype=np.float64).to_numpy()
+        values = pd.read_csv(io.StringIO(text), header=None, dtype=np.float64).to_numpy()
     except Exception as error:  # pandas raises nearly anything on what is no table
         raise InputError(f"{path} is no table of numbers without a header ({error})") from error
     if rank != 2:

@@ -150,14 +150,16 @@ def names(path: Path, found: Any, count: int, letter: str) -> list[str]:
         if found is not None and len(flat) != 0:
             raise InputError(f"{path}: a field with names has {len(flat)} of them; spikes has {count}")
         return [f"{letter}{n:04d}" for n in range(count)]
-    return [_name(one) for one in flat]
+    return [_name(path, one) for one in flat]
 
 
-def _name(value: Any) -> str:
+def _name(path: Path, value: Any) -> str:
     number = np.asarray(value)
-    if number.dtype.kind == "f" and number.size == 1 and float(number) == int(number):
-        return str(int(number))
-    return str(value)
+    if number.dtype.kind != "f" or number.size != 1:
+        return str(value)
+    if not np.isfinite(number).all():
+        raise InputError(f"{path}: a field with names holds {number.item()}; wanted text, or numbers")
+    return str(int(number.item())) if number.item().is_integer() else str(value)
 
 
 def _bare(one: Any, once: bool = False) -> Any:

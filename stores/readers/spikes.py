@@ -89,7 +89,7 @@ def counts(
     bins = len(edges) - 1
     full = (stimuli, units, bins, repeats)
     trial = np.repeat(np.arange(len(trials.stimulus)), np.diff(trials.first))
-    at = np.searchsorted(edges, np.round(trials.times, DIGITS), side="right") - 1
+    at = np.searchsorted(edges, _on_grid(trials.times), side="right") - 1
     inside = (at >= 0) & (at < bins)
     trial, at = trial[inside], at[inside]
     flat = np.ravel_multi_index((trials.stimulus[trial], trials.unit[trial], at, trials.repeat[trial]), full)
@@ -100,6 +100,12 @@ def counts(
     shown[trials.stimulus, trials.unit, trials.repeat] = True
     found[~np.broadcast_to(shown[:, :, None, :], full)] = np.nan
     return found
+
+
+def _on_grid(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times rounded to the grid on which the edges lie; absurd ones, beyond any edge, stay there as infinite."""
+    with np.errstate(over="ignore"):
+        return np.round(times, DIGITS)
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ def binned(
         )
         for low, high in starts(sizes)
     ]
-    moments = np.round(trials.times, DIGITS)
+    moments = _on_grid(trials.times)
     outside = int(((moments < edges[0]) | (moments >= edges[-1])).sum())
     return cube_of(
         da.concatenate(blocks, axis=1),  # type: ignore[no-untyped-call]

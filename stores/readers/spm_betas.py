@@ -99,6 +99,8 @@ def _betas(path: Path) -> tuple[dict[tuple[str, int], Path], int]:
         if pair in betas:
             raise InputError(f"{path}: {where} is condition {pair[0]!r} of run {pair[1]} for a second time")
         betas[pair] = _image(path, name)
+        if not betas[pair].is_file():
+            raise InputError(f"{path}: {where}.fname is {name!r}, but {betas[pair]} does not exist")
     if not betas:
         raise InputError(
             f"{path}: SPM.Vbeta has {len(records)} betas, none of a condition such as 'face*bf(1)'"

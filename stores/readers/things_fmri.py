@@ -81,7 +81,8 @@ def table(path: Path) -> dict[str, xr.DataArray]:
     trials = _trials(trials_file)
     voxels = number_table(voxels_file, ["voxel_id", "voxel_x", "voxel_y", "voxel_z"])
     with opened(path) as file:
-        name = _responses(path, file, (len(voxels), len(trials)))
+        tables = f"{voxels_file.name} and {trials_file.name}"
+        name = _responses(path, file, (len(voxels), len(trials)), tables)
         ids = _voxel_ids(path, file, len(voxels))
     if not np.array_equal(ids, voxels["voxel_id"].to_numpy()):
         raise InputError(f"{voxels_file}: voxel_id has other values or another order than {path.name}")
@@ -193,15 +194,15 @@ def _trials(path: Path) -> pd.DataFrame:
     return found.sort_values(["session", "run", "trial_id"], ignore_index=True)
 
 
-def _responses(path: Path, file: h5py.File, shape: tuple[int, int]) -> str:
+def _responses(path: Path, file: h5py.File, shape: tuple[int, int], tables: str) -> str:
     """The name of the one block of numbers with this shape, whatever pandas called it. Raises InputError."""
     there = {name: file[name] for name in _datasets(file)}
     floats = {name: one.shape for name, one in there.items() if one.dtype.kind == "f"}
     names = [name for name, size in floats.items() if size == shape]
     if len(names) != 1:
         raise InputError(
-            f"{path} has {len(names)} blocks of real numbers of shape {shape} (voxels and trials, as the two "
-            f"tables tell); it has {floats or 'none'}"
+            f"{path} has {len(names)} blocks of real numbers of shape {shape}, as {tables} tell; "
+            f"it has {floats or 'none'}"
         )
     stored(path, file, names[0], ndim=2)
     return names[0]
