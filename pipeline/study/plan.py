@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from pipeline import models
 from pipeline.extract import block_size, task_bytes
 from pipeline.plan import plan, size
+from pipeline.study import recordings
 from pipeline.study.geometry import results
 from pipeline.study.imports import asked
 from pipeline.study.names import expand, merged
-from pipeline.study.schema import ExtractStep, ImportStep, ReportStep, RsaStep, Study
+from pipeline.study.schema import ExtractStep, ImportStep, PreprocessStep, ReportStep, RsaStep, Study
 from stores import catalog, open_cube
 from stores.dims import STIMULUS
 from stores.place import Place
@@ -30,6 +31,8 @@ def plan_lines(study: Study, planned: Mapping[str, list[str]]) -> Iterator[str]:
             case ImportStep():
                 sizes = [cube.nbytes for cube in read(asked(step)).values()]
                 yield f"{head}; writes {size(sum(sizes))} before compression"
+            case PreprocessStep():
+                yield f"{head}; {len(recordings.asked(step).runs)} recordings"
             case ExtractStep():
                 yield f"{head}; {_extraction(study, planned, step)}"
             case RsaStep():

@@ -16,9 +16,17 @@ from pipeline.extract import block_size, extract, worker_bytes
 from pipeline.extract import task_bytes as extraction_bytes
 from pipeline.fill import Client, Progress
 from pipeline.plan import IDLE_BYTES, size
-from pipeline.study import geometry, imports
+from pipeline.study import geometry, imports, recordings
 from pipeline.study.names import expand, merged
-from pipeline.study.schema import ExtractStep, ImportStep, ReportStep, RsaStep, Study, StudyError
+from pipeline.study.schema import (
+    ExtractStep,
+    ImportStep,
+    PreprocessStep,
+    ReportStep,
+    RsaStep,
+    Study,
+    StudyError,
+)
 from stores import StoreError, catalog, open_cube, save
 from stores.dims import STIMULUS
 from stores.place import Place, check_name
@@ -109,6 +117,8 @@ def _plan(run: Run, name: str, step: Any, faults: list[str]) -> list[str]:
     match step:
         case ImportStep():
             return imports.plan(run, name, step, faults)
+        case PreprocessStep():
+            return recordings.asked(step).cubes(step.into or name)
         case ExtractStep():
             return _plan_extraction(run, name, step, faults)
         case RsaStep():
@@ -156,6 +166,8 @@ def run_study(run: Run) -> list[str]:
         match step:
             case ImportStep():
                 imports.import_step(run, name, step)
+            case PreprocessStep():
+                recordings.preprocess_step(run, name, step)
             case ExtractStep():
                 _extract(run, step)
             case RsaStep():

@@ -40,6 +40,27 @@ class ImportStep(_Strict):
     labels: list[Labels] = Field(default_factory=list)
 
 
+class PreprocessStep(_Strict):
+    """Recordings of MEG or EEG become cubes of trials, one for each subject and kind of channel.
+
+    recordings : "ds000117" as measured, "ds000117-sss" after MaxFilter, or "table": a .csv or .tsv with the
+    columns recording, events, subject and run. clean, epoch : fields of `CleanSettings` and `EpochSettings` that
+    differ from the preset's. stimulus : column of a table of events that holds ids.
+    """
+
+    verb: Literal["preprocess"]
+    recordings: Literal["table", "ds000117", "ds000117-sss"]
+    path: str
+    into: str = ""
+    subjects: list[str] = Field(default_factory=list)
+    preset: str = ""
+    kinds: list[Literal["mag", "grad", "eeg"]] = Field(default_factory=list)
+    clean: dict[str, Any] = Field(default_factory=dict)
+    epoch: dict[str, Any] = Field(default_factory=dict)
+    stimulus: str = "stim_file"
+    dataset: str = ""
+
+
 class ExtractStep(_Strict):
     """Layers of a network become activation cubes."""
 
@@ -87,9 +108,12 @@ class ReportStep(_Strict):
     results: list[str] = Field(default_factory=lambda: ["rsa/*"])
 
 
-Step = Annotated[ImportStep | ExtractStep | RsaStep | ReportStep, Field(discriminator="verb")]
+Step = Annotated[
+    ImportStep | PreprocessStep | ExtractStep | RsaStep | ReportStep, Field(discriminator="verb")
+]
 STEPS: Final[dict[str, type[BaseModel]]] = {
     "import": ImportStep,
+    "preprocess": PreprocessStep,
     "extract": ExtractStep,
     "rsa": RsaStep,
     "report": ReportStep,
