@@ -48,7 +48,8 @@ def test_epochs_cube__is_a_valid_cube_with_labels(raw, cube):
     assert list(cube.stimulus.values) == ["face", "house", "tool"]
     assert list(cube.channel.values) == raw.ch_names[:16]
     np.testing.assert_allclose(cube.time.values, np.arange(-50, 126) / 250, atol=1e-9)
-    np.testing.assert_allclose(cube.x.values, recordings.electrodes(16)[:, 0], atol=1e-9)
+    for n, axis in enumerate("xyz"):
+        np.testing.assert_allclose(cube[axis].values, recordings.electrodes(16)[:, n], atol=1e-9)
     assert (cube.trial_state == "kept").all()
     assert cube.attrs["units"] == "V"
     assert cube.attrs["dropped"] == {}
@@ -155,6 +156,22 @@ def test_threshold__keeps_clean_trials_and_leaves_out_artefacts():
         threshold(trials[:9])
 
 
+def test_threshold__is_the_limit_whose_mean_predicts_left_out_medians_best():
+    rng = np.random.default_rng(3)
+    trials = rng.standard_t(1.5, size=(40, 3, 15))
+    largest = np.ptp(trials, axis=2).max(axis=1)
+    limits = np.unique(np.quantile(largest, np.linspace(0.25, 1.0, 40)))
+    folds = np.array_split(np.random.default_rng(7).permutation(40), 10)
+    errors = []
+    for limit in limits:
+        error = 0.0
+        for fold in folds:
+            kept = [n for n in range(40) if n not in fold and largest[n] <= limit]
+            error += np.linalg.norm(trials[kept].mean(axis=0) - np.median(trials[fold], axis=0))
+        errors.append(error)
+    assert threshold(trials, seed=7) == limits[int(np.argmin(errors))]
+
+
 def test_cut_epochs__baseline_is_zero_on_average(raw, cube):
     np.testing.assert_allclose(cube.sel(time=slice(-0.2, 0)).mean("time"), 0, atol=1e-12)
     without = cube_of(raw, EpochSettings(tmin=-0.2, tmax=0.5, baseline=None))
@@ -167,6 +184,15 @@ def test_cut_epochs__decimation_keeps_every_nth_sample():
     assert 0.0 in thin.time.values
     np.testing.assert_array_equal(thin.values, whole.sel(time=thin.time).values)
     np.testing.assert_allclose(np.diff(thin.time), 0.016)
+
+
+def test_cut_epochs__decimation_wants_a_low_pass_at_a_third_of_the_rate():
+    raw = recordings.eeg(trials=6)
+    low, high = (clean(raw, CleanSettings(filter=Filter(h_freq=edge))).raw for edge in (27.0, 29.0))
+    thin = EpochSettings(tmin=-0.2, tmax=0.5, decim=3)
+    assert cube_of(low, thin).sizes["time"] == 58
+    with pytest.raises(InputError, match="27 Hz or below"):
+        cube_of(high, thin)
 
 
 def test_cut_epochs__resampling_keeps_the_peak():

@@ -89,12 +89,13 @@ def test_preprocess_runs__one_task_for_each_run_whatever_is_asked():
     assert plan(cube).peak_bytes > 4 * 8 * 19 * recorded("1").n_times - 1
 
 
-def test_preprocess_runs__the_same_bits_on_workers():
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_preprocess_runs__the_same_bits_on_workers(workers):
     made = lazily()
     cube, record = made.cubes["sub-01/eeg"], made.records["sub-01/ses-A/run-1"]
     here = dask.compute(cube, record, scheduler="synchronous")
     settings = {
-        "n_workers": 2,
+        "n_workers": workers,
         "threads_per_worker": 1,
         "host": "127.0.0.1",
         "dashboard_address": "127.0.0.1:0",
@@ -176,6 +177,8 @@ def test_preprocess_runs__reads_files_and_notices_other_ones(file):
     names = [lazily([run]).cubes["sub-01/eeg"].data.name for _ in range(2)]
     assert names[0] == names[1]
     lazy = lazily([run]).cubes["sub-01/eeg"]
+    recordings.eeg(order=ORDERS["1"], seed=9).save(file, overwrite=True, verbose="error")
+    assert lazily([run]).cubes["sub-01/eeg"].data.name != names[0]
     recorded("2").save(file, overwrite=True, verbose="error")
     assert lazily([run]).cubes["sub-01/eeg"].data.name != names[0]
     with pytest.raises(InputError, match=r"sub-01/run-1: the events of .*run-1_raw.fif are others"):

@@ -97,6 +97,16 @@ def test_shrunk__equals_rsatoolbox(how, shape):
         np.testing.assert_allclose(kernels.shrunk(left, dof, how), wanted, rtol=1e-10, atol=1e-12)
 
 
+def test_residuals__a_stimulus_seen_once_tells_nothing():
+    trials = np.random.default_rng(0).normal(size=(3, 2, 4))
+    trials[1, 0, 1:] = np.nan
+    left, dof = kernels.residuals(trials, by_stimulus=True)
+    assert (left.shape, dof) == ((8, 2), 6)
+    np.testing.assert_allclose(left[:4].T, trials[0] - trials[0].mean(axis=1, keepdims=True))
+    left, dof = kernels.residuals(trials, by_stimulus=False)
+    assert (left.shape, dof) == ((9, 2), 8)
+
+
 def test_whitener__is_the_mean_over_times_of_shrunk_covariances():
     cube = noisy(missing=0.1)
     made = whitener(cube, train="all", shrinkage="shrinkage_eye").values

@@ -36,13 +36,16 @@ def fit_ica(raws: Sequence[BaseRaw], settings: Ica) -> ICA:
         return ica.fit(pooled, reject=dict(settings.reject) or None)
 
 
-def without_artefacts(raw: BaseRaw, ica: ICA, settings: Ica) -> Removed:
-    """`raw` without the components that follow its heart (cross-trial phase statistics of the beats) or its eyes
-    (correlation with EOG channels), at most so many of each, the clearest first. Raises InputError."""
+def remove_artefacts(raw: BaseRaw, ica: ICA, settings: Ica) -> Removed:
+    """`raw`, changed in place, without the components that follow its heart or its eyes.
+
+    Those are found by cross-trial phase statistics of the beats and by correlation with EOG channels; the
+    clearest go first, at most so many of each as the settings allow. Raises InputError.
+    """
     found = {"ecg": _ecg(raw, ica, settings), "eog": _eog(raw, ica, settings)}
     drop = sorted({*found["ecg"], *found["eog"]})
     with quiet("ICA", raw):
-        cleaned = ica.apply(raw.copy(), exclude=drop)
+        cleaned = ica.apply(raw, exclude=drop)
     converged = bool(np.all(np.asarray(ica.n_iter_) < (1000 if ica.max_iter == "auto" else ica.max_iter)))
     record = {"components": int(ica.n_components_), "converged": converged, **found}
     return Removed(cleaned, record)

@@ -9,7 +9,7 @@ import numpy as np
 from mne.io import BaseRaw
 
 from pipeline.kernels import channels
-from pipeline.preprocess.ica import fit_ica, without_artefacts
+from pipeline.preprocess.ica import fit_ica, remove_artefacts
 from pipeline.preprocess.mne_errors import name_of, quiet
 from pipeline.preprocess.settings import BadChannels, CleanSettings, Filter, Kind, Maxwell
 from stores.errors import InputError
@@ -47,7 +47,7 @@ def clean(
     if settings.ica:
         if ica is None:
             ica = fit_ica([cleaned.raw], settings.ica)
-        removed = without_artefacts(cleaned.raw, ica, settings.ica)
+        removed = remove_artefacts(cleaned.raw, ica, settings.ica)
         cleaned = Cleaned(removed.raw, cleaned.record | {"ica": removed.record})
         # A channel that was bad in another run of a pooled decomposition still has its artefacts here.
         left_out = [one for kind in KINDS for one in of_kind(removed.raw, kind) if one not in ica.ch_names]
