@@ -93,6 +93,13 @@ def test_clean__a_channel_that_was_bad_in_another_run_is_interpolated(dirty):
     assert abs(np.corrcoef(made.raw.get_data(["E05", "EOG"]))[0, 1]) < 0.1
 
 
+@pytest.mark.parametrize("most", [0, 2])
+def test_clean__removes_at_most_so_many_components(dirty, most):
+    eager = Ica(n_components=7, ecg_threshold=0.001, ecg_at_most=most, eog_threshold=0.001, eog_at_most=most)
+    found = clean(dirty, CleanSettings(ica=eager)).record["ica"]
+    assert (len(found["ecg"]), len(found["eog"])) == (most, most)
+
+
 def test_find_bads__finds_the_flat_and_the_noisy(tidy):
     raw = tidy.copy()
     raw._data[3] = 0
