@@ -7,8 +7,8 @@ goes and one that comes; more would mean that a value was read from a wrong plac
 must be refused, or change nothing. In tables one byte may move a whole trial, so stimuli are counted there.
 
 Two exceptions are told so. Nothing guards a FIF header, of which one byte (a gain, the number of samples before
-an event) moves everything: only foreign errors and broken specs are looked for there. And of NIfTI the two numbers
-by which all values are scaled, bytes 112 to 119, are as unguarded.
+an event) moves everything: only foreign errors and broken specs are looked for there. The two numbers by which
+all values of a NIfTI image are scaled, bytes 112 to 119, are as unguarded.
 """
 
 import math
