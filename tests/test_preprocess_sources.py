@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stores
+from pipeline import preprocess as pp
 from pipeline.blocks import one_blas_thread
 from pipeline.errors import PlanError, VerbError
 from pipeline.kernels.envelope import envelope
@@ -161,10 +162,11 @@ def test_operator__has_the_projections_in_it(head, trials):
 def test_operator__of_means_trusts_them_more(head, trials):
     info, cov, forwards, _ = head
     values, cubes = trials
-    made = inverse_operator(info, forwards["oct3"], COARSE, subject="sub-01", noise_cov=cov, nave=40)
+    dspm = replace(COARSE, method="dSPM")  # of the plain minimum norm, all scales cancel
+    made = inverse_operator(info, forwards["oct3"], dspm, subject="sub-01", noise_cov=cov, nave=40)
     inverse = mne.minimum_norm.make_inverse_operator(info, forwards["oct3"], cov, loose=0.2, verbose="error")
     mean = mne.EvokedArray(values[0], info, tmin=-0.1, nave=40, verbose="error")
-    wanted = mne.minimum_norm.apply_inverse(mean, inverse, 1 / 9, method="MNE", verbose="error")
+    wanted = mne.minimum_norm.apply_inverse(mean, inverse, 1 / 9, method="dSPM", verbose="error")
     close(sources(cubes, made).values[0, ..., 0], wanted.data)
 
 
@@ -210,6 +212,35 @@ def test_sources__find_a_planted_dipole(head, method, source):
     signed = sources(cubes, operator(head, values, spacing="all", method=method, orientation="normal"))
     course = signed.mean("stimulus").values[source, :, 0]
     assert abs(np.corrcoef(course, wave)[0, 1]) > 0.95
+
+
+def test_sources__from_a_recording(head):
+    """Two dipoles, each answering to one picture, from the continuous recording to the place of either."""
+    info, _, forwards, _ = head
+    gain, rng = forwards["all"]["sol"]["data"].reshape(len(info["ch_names"]), -1, 3), np.random.default_rng(5)
+    where, shown = {"face": 200, "house": 1000}, rng.permutation(["face", "house"] * 20)
+    data = rng.standard_normal((120, 42 * 200)) * np.sqrt(np.diag(noise_of(info).data))[:, None]
+    stim, wave = np.zeros(42 * 200), 5e-8 * np.hanning(40)
+    for second, name in enumerate(shown, start=1):
+        stim[second * 200 : second * 200 + 5] = 1 + (name == "house")
+        field = gain[:, where[name]] @ normals(forwards["all"])[where[name]]
+        data[:, second * 200 + 20 : second * 200 + 60] += np.outer(field, wave)
+    raw = mne.io.RawArray(data, info, verbose="error")
+    triggers = mne.io.RawArray(stim[None], mne.create_info(["STI"], SFREQ, "stim"), verbose="error")
+    raw.add_channels([triggers], force_update_info=True)
+    trials = pp.find_trials(raw, pp.Triggers({1: "face", 2: "house"}))
+    cut = pp.cut_epochs(raw, trials, pp.EpochSettings(tmin=-0.2, tmax=0.5), run="1")
+    cubes = [
+        pp.epochs_cube([cut], kind=kind, subject="sub-01", dataset="made up") for kind in ("mag", "grad")
+    ]
+    cov = pp.noise_covariance(cubes, raw.info, method="diagonal_fixed")
+    chosen = replace(COARSE, method="sLORETA")
+    made = inverse_operator(raw.info, forwards["all"], chosen, subject="sub-01", noise_cov=cov)
+    found = pp.sources(cubes, made).mean("repeat").sel(time=0.2).compute()
+    places = np.stack([made[axis].values for axis in "xyz"], axis=1)
+    for name, source in where.items():
+        peak = places[int(found.sel(stimulus=name).argmax("unit"))]
+        assert 1000 * np.linalg.norm(peak - places[source]) <= ERROR_MM["sLORETA"]
 
 
 def test_sources__channels_are_joined_by_name(head, trials):
@@ -276,6 +307,7 @@ def test_sources__refuse_what_is_no_cube_or_no_operator(head, trials):
         ({"method": "dSMP"}, "unknown method 'dSMP'.*Did you mean 'dSPM'"),
         ({"orientation": "free"}, "unknown orientation 'free'"),
         ({"loose": 2.0}, "no MNE operator of sub-01: loose"),
+        ({"method": "LCMV", "reduce_rank": False}, "no LCMV operator of sub-01: Singular matrix"),
     ],
 )
 def test_operator__refuses_settings_that_do_not_fit(head, trials, changes, message):
@@ -458,10 +490,10 @@ def test_sources__unknown_words_offer_near_ones(head, trials):
 def test_sources__of_eeg_equal_those_of_mne(head):
     """Electrodes need their average reference as a projection, which the operator then has in it."""
     folder = head[3]
-    montage = mne.channels.make_standard_montage("standard_1020")
-    info = mne.create_info(["Fp1", "Fp2", "C3", "C4", "Pz", "O1", "O2", "T7", "T8", "Cz"], SFREQ, "eeg")
+    montage = mne.channels.make_standard_montage("biosemi16")
+    info = mne.create_info(montage.ch_names, SFREQ, "eeg")
     info.set_montage(montage)
-    values = 1e-6 * np.random.default_rng(3).standard_normal((3, 10, 30))
+    values = 1e-6 * np.random.default_rng(3).standard_normal((3, 16, 30))
     epochs = epochs_of(values, info)
     epochs.set_eeg_reference("average", projection=True, verbose="error")
     cov = mne.make_ad_hoc_cov(epochs.info, verbose="error")

@@ -13,6 +13,7 @@ import stores
 from pipeline import preprocess
 from pipeline.blocks import one_blas_thread
 from pipeline.errors import VerbError
+from pipeline.kernels import sources as kernels
 from pipeline.kernels.envelope import envelope
 from pipeline.preprocess.anatomy import FACES_SOURCES, SourceFiles, forward_of, read_info
 from pipeline.preprocess.inverse import inverse_operator, operator_of
@@ -72,7 +73,7 @@ def close(found, wanted, rtol=1e-6):
 def test_preset__is_that_of_the_study():
     chosen = FACES_SOURCES
     assert (chosen.spacing, chosen.ico, chosen.conductivity, chosen.mindist) == ("oct6", 4, (0.3,), 5.0)
-    assert (chosen.loose, chosen.depth, chosen.method, chosen.covariance) == (0.2, 0.8, "MNE", "shrunk")
+    assert (chosen.loose, chosen.depth, chosen.method, chosen.orientation) == (0.2, 0.8, "MNE", "vector")
     assert chosen.lambda2 == pytest.approx(1 / 9)
     assert (chosen.morph_to, chosen.morph_grade, chosen.parcellation) == ("fsaverage", 5, "aparc_sub")
 
@@ -112,6 +113,10 @@ def test_operator_of__one_task_for_each_person(person, operators):
 def test_labels__of_signed_sources_equal_those_of_mne(person, operators, mode):
     files, forward, info, values = person
     labels = read_labels(files.subjects_dir, SMALL, anatomy="anna")
+    labels.append(labels[0] + labels[4])  # opposite wedges, whose normals point away from each other
+    labels[-1].name = "both ways-lh"
+    if mode == "mean_flip":
+        assert set(mne.label_sign_flip(labels[-1], forward["src"])) == {-1, 1}
     regions = label_map(operators["normal"], labels, mode=mode, src=forward["src"])
     found = stores.validate(sources(cubes_of(values, info), operators["normal"], [regions]), SOURCES)
     wanted = mne.extract_label_time_course(
@@ -198,11 +203,19 @@ def test_morph__then_regions_equal_those_of_mne(person, operators, morph, mode, 
     assert store_sources(tmp_path, "sub-01/regions", lazy, made_from={"mode": mode}) == 0
 
 
-def test_sources__envelopes_are_stored_by_stimulus(person, operators, tmp_path):
+@pytest.mark.parametrize("pool", ["norm", "signed"])
+@pytest.mark.parametrize("band", ["", "alpha"])
+def test_store_sources__computes_no_block_twice(person, operators, tmp_path, monkeypatch, band, pool):
     _, _, info, values = person
-    lazy = sources(cubes_of(values, info), operators["vector"], band="alpha", edges="distorted")
-    store_sources(tmp_path, "alpha", lazy, made_from={"band": "alpha"})
-    close(stores.open_cube(tmp_path, "alpha").values, lazy.values, rtol=1e-12)
+    monkeypatch.setattr(stores.layout, "SHARD_BYTES", 2**15)
+    lazy = sources(cubes_of(values, info), operators["vector"], band=band, pool=pool, edges="distorted")
+    wanted, ran, estimate = lazy.values, [], kernels.estimate
+    monkeypatch.setattr(kernels, "estimate", lambda *a, **o: ran.append(1) or estimate(*a, **o))
+    shards = store_sources(tmp_path, "found", lazy, made_from={"band": band})
+    assert shards >= 3
+    # A unit whose three orientations two shards share is made for both.
+    assert lazy.data.npartitions <= len(ran) <= lazy.data.npartitions * (1 if pool == "norm" else 1.5)
+    close(stores.open_cube(tmp_path, "found").values, wanted, rtol=1e-12)
 
 
 REFUSED = {

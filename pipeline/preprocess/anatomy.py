@@ -22,7 +22,7 @@ class SourceSettings:
     mindist : mm that sources keep from the inner skull. method : "MNE", "dSPM", "sLORETA" or "LCMV".
     orientation : "vector" (three signed components) or "normal" (one, along the cortex's normal).
     loose : share of variance across the normal; 1 is free, which volumes need. depth : exponent, or None.
-    snr : lambda^2 is 1 / snr^2. covariance : estimator of the noise covariance. reg, weight_norm : of LCMV.
+    snr : lambda^2 is 1 / snr^2. reg, weight_norm : of LCMV.
     reduce_rank : of LCMV; spherical heads need it, in which a third of the orientations is silent to MEG.
     morph_to, morph_grade : whose cortex, and grade of its icosahedron. parcellation : name of its annotation.
     """
@@ -36,7 +36,6 @@ class SourceSettings:
     loose: float = 0.2
     depth: float | None = 0.8
     snr: float = 3.0
-    covariance: str = "shrunk"
     reg: float = 0.05
     weight_norm: str | None = "unit-noise-gain-invariant"
     reduce_rank: bool = False
@@ -51,7 +50,9 @@ class SourceSettings:
 
 
 FACES_SOURCES: Final = SourceSettings()
-"""The study of faces in ds000117: oct6, one layer of .3 S/m, minimum norm at SNR 3, 448 regions of aparc_sub."""
+"""The study of faces in ds000117: oct6, one layer of .3 S/m, minimum norm at SNR 3, 448 regions of aparc_sub.
+
+Its noise covariance is what `noise_covariance` makes unless told otherwise: shrunk, three folds, until onset."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ the noise normalisation that MNE applies: `K x` is its estimate of `x`, projecte
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -91,39 +91,46 @@ def inverse_operator(
                 made, names = _lcmv(info, forward, settings, noise_cov, data_cov)
             else:
                 made, names = _minimum_norm(info, forward, settings, noise_cov, nave)
+    except VerbError:
+        raise
     except (ValueError, RuntimeError) as error:
-        if isinstance(error, VerbError):
-            raise
         raise VerbError(f"no {settings.method} operator of {subject}: {error}") from error
-    data = made.data.reshape(made.data.shape[0], -1, len(names))
-    channels = [CHANNEL_TYPES.get(kind, kind) for kind in _pick(info, names).get_channel_types()]
-    units = "A m" if settings.method == "LCMV" and settings.weight_norm is None else "a.u."
-    weights = xr.DataArray(
-        data,
+    attrs = {"subject": subject, "nave": nave, "bads": list(info["bads"])}
+    return _labelled(made.data, _pick(info, names), forward, settings, attrs)
+
+
+def _labelled(
+    data: npt.NDArray[np.float64],
+    info: mne.Info,
+    forward: mne.Forward,
+    settings: SourceSettings,
+    attrs: Mapping[str, Any],
+) -> xr.DataArray:
+    """`data` (source[, orientation], pulse in a channel of `info`) as an operator."""
+    weights = data.reshape(len(data), -1, len(info["ch_names"]))
+    orientations = COMPONENTS if weights.shape[1] == 3 else ("normal",)
+    of_lcmv = "A m" if settings.weight_norm is None else "a.u."
+    coords = {
+        ORIENTATION: np.array(orientations, dtype=object),
+        CHANNEL: np.array(info["ch_names"], dtype=object),
+        "channel_type": (CHANNEL, np.array(info.get_channel_types(), dtype=object)),
+    }
+    found = xr.DataArray(
+        weights,
         dims=(UNIT, ORIENTATION, CHANNEL),
-        coords=source_coords(forward["src"], forward["source_rr"])
-        | {
-            ORIENTATION: np.array(COMPONENTS if data.shape[1] == 3 else ("normal",), dtype=object),
-            CHANNEL: np.array(names, dtype=object),
-            "channel_type": (CHANNEL, np.array(channels, dtype=object)),
-        },
+        coords=source_coords(forward["src"], forward["source_rr"]) | coords,
         attrs={
             "modality": OPERATOR.name,
             "quantity": "source amplitude per sensor value",
-            "units": UNITS.get(settings.method, units),
-            "subject": subject,
+            "units": UNITS.get(settings.method, of_lcmv),
             "method": settings.method,
             "frame": "head",
             "settings": {name: plain(value) for name, value in asdict(settings).items()},
-            "nave": nave,
-            "bads": list(info["bads"]),
+            **attrs,
         },
         name="source-operator",
     )
-    return validate(weights, OPERATOR)
-
-
-CHANNEL_TYPES: Final = {"ref_meg": "reference"}
+    return validate(found, OPERATOR)
 
 
 def source_coords(src: Sequence[Any], places: npt.NDArray[Any] | None = None) -> dict[str, Any]:
