@@ -8,7 +8,9 @@ import scipy.io
 
 from stores.dims import REPEAT, STIMULUS, UNIT
 from stores.errors import InputError
-from stores.readers.bold5000 import image_names, read
+from stores.readers.bold5000 import Matrix, Regions, image_names, read
+from stores.readers.slabs import Rows
+from stores.readers.trials import TrialReader
 from tests.layouts import bold5000 as layout
 from tests.malformed import survive
 from tests.test_readers import ReaderTests
@@ -39,6 +41,28 @@ def test_bold5000__every_trial_and_voxel_is_at_its_place(tmp_path, subject):
             np.testing.assert_array_equal(values[row, column, 0, : len(trials)], want)
         assert np.isnan(values[row, :, 0, len(trials) :]).all()
         np.testing.assert_array_equal(cube["trial"].values[row], trials + [-1] * (5 - len(trials)))
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+@pytest.mark.parametrize("kind", ["h5", "mat"])
+def test_bold5000__blocks_of_any_size_hold_the_same(tmp_path, kind, step):
+    matrices, shape = layout.matrices("CSI1"), (layout.TRIALS, 4)
+    for name in ("h5", "mat"):
+        (tmp_path / name).mkdir()
+    path = tmp_path / kind / "x"
+    if kind == "mat":
+        scipy.io.savemat(path.with_suffix(".mat"), matrices)
+        parts = [Matrix(path.with_suffix(".mat"), roi, one.shape) for roi, one in matrices.items()]
+    else:
+        with h5py.File(path, "w") as file:
+            file.update(matrices)
+        parts = [Rows(path, roi) for roi in matrices]
+    whole = np.concatenate(list(matrices.values()), axis=1)
+    reader = TrialReader(Regions(tuple(parts), (0, shape[1], 7, 8)), np.array([[70, -1], [3, 9], [0, 71]]))
+    for start in range(0, 8, step):
+        units = slice(start, min(8, start + step))
+        got = reader((slice(1, 3), units, slice(0, 1), slice(0, 2)))
+        np.testing.assert_array_equal(got[:, :, 0].transpose(0, 2, 1), whole[[[3, 9], [0, 71]]][:, :, units])
 
 
 def test_bold5000__facts_travel(tmp_path):

@@ -100,13 +100,12 @@ def _cube(path: Path) -> tuple[str, xr.DataArray]:
         shape = stored(path, file, name, ndim=3).shape
         columns, left = _columns(path, file, dict(zip(AXES, order, strict=True)), shape)
     ids = _column(path, columns, PRESENTATION, *IMAGE_IDS)
-    shown, repetition = _shown(path, texts(ids), _column(path, columns, PRESENTATION, "repetition"))
+    shown = _shown(path, texts(ids), _column(path, columns, PRESENTATION, "repetition"))
     split = _split(path, columns)
     time, edges = _times(path, columns)
     sites = [str(one) for one in _column(path, columns, NEUROID, "neuroid_id")]
     units = {OURS.get(key, key): one for key, one in columns[NEUROID].items() if key != "neuroid_id"}
     about = {key: one for key, one in columns[PRESENTATION].items() if key not in IMAGE_IDS}
-    about["repetition"] = repetition
     size = (len(shown.stimuli), len(sites), len(time), shown.trials.shape[1])
     chunks = blocks(size, np.float32, whole=[STIMULUS, REPEAT], slow=UNIT)
     cube = cube_of(
@@ -197,7 +196,7 @@ def _column(path: Path, columns: Columns, axis: str, *names: str) -> NDArray[Any
     )
 
 
-def _shown(path: Path, ids: NDArray[Any], repetition: NDArray[Any]) -> tuple[Presented, NDArray[np.int64]]:
+def _shown(path: Path, ids: NDArray[Any], repetition: NDArray[Any]) -> Presented:
     """Presentations by image, in order of repetition, whatever the order of the file."""
     if (
         repetition.dtype.kind not in "fiu"
@@ -209,13 +208,12 @@ def _shown(path: Path, ids: NDArray[Any], repetition: NDArray[Any]) -> tuple[Pre
         raise InputError(f"{path}: {int((ids == '').sum())} presentations have no image's id")
     order = np.argsort(repetition, kind="stable")
     shown = presented(ids[order], order)
-    numbers = repetition.astype(np.int64)
     for stimulus, trials in zip(shown.stimuli, shown.trials, strict=True):
-        there = numbers[trials[trials >= 0]]
+        there = repetition[trials[trials >= 0]]
         if (np.diff(there) == 0).any():
             again = int(there[np.flatnonzero(np.diff(there) == 0)[0]])
             raise InputError(f"{path}: repetition {again} of the image {stimulus} is there twice")
-    return shown, numbers
+    return shown
 
 
 def _split(path: Path, columns: Columns) -> str:

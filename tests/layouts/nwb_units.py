@@ -15,8 +15,8 @@ BINS = 7
 EDGES = np.round(-0.05 + 0.05 * np.arange(BINS + 1), 9)
 IMAGES = ["dog_01b.jpg", "sets\\cat.png", "bat1.png"]
 REPEATS = [3, 1, 4]
-OBSERVED = 6.4
-"""When the recording of unit 3 begins."""
+OBSERVED = 6.1
+"""When the recording of unit 3 begins: between the start of a trial's first bin and its onset."""
 ELECTRODE_IDS = [100, 101, 105]
 OF_UNIT = [[0], [2, 1], [], [1], [2]]
 LOCATIONS = ["V4", "IT", "IT"]
@@ -34,7 +34,7 @@ def schedule():
     by_image = {
         i: sorted(onsets[n] for n, one in enumerate(shown) if one[0] == i) for i in range(len(IMAGES))
     }
-    return [(i, r, by_image[i][r]) for i, r in shown]
+    return [(i, r, by_image[i][r]) for i, r in reversed(shown)]
 
 
 def spikes(unit):
