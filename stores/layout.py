@@ -1,7 +1,7 @@
 """The one policy of chunk and shard shapes: nobody types a chunk size elsewhere.
 
 A shard is the unit of work, a Dask block and one file; inner chunks are what a query reads. Shards of
-32-64 MB write and read fastest while a writer holds about three of them; inner chunks of 1 MB keep a
+32-64 MB write and read fastest and leave a worker room for several; inner chunks of 1 MB keep a
 slice of one unit and time cheap.
 """
 
