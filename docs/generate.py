@@ -25,7 +25,7 @@ trial that was not measured is NaN. Regions are one label per unit (`region`) or
 
 READERS_HEAD = """# Readers
 
-What `neurocube import READER PATH... --into ROOT/NAME`, or an `import` step of a study, can bring in. Each becomes
+What `neurocube import READER PATH... --into ROOT/NAME`, or an `import` step of a study, brings in. Each becomes
 one or more [cubes](cubes.md); this page is written from the readers themselves (`make docs`).
 
 Several paths are read one by one; where they give cubes of the same names, these go below the names of their
