@@ -251,7 +251,8 @@ def test_taps__of_answers_that_are_no_tensor(own_file: Path, vit_folder: Path) -
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         want = vit.module(x).last_hidden_state
-    assert torch.equal(activations(vit, x, ["output"])["output"], want)
+    # Not to the bit: here torch may use several threads, and `activations` one.
+    torch.testing.assert_close(activations(vit, x, ["output"])["output"], want)
     assert want.shape == (2, 17, 16)
 
 
