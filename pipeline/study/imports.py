@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pipeline.study.run import Run
 
 IMPORT_VERSION: Final = 1
-BIG_BYTES: Final = 64 * 2**20
-"""Above this size an imported cube is filled shard by shard on the workers."""
+BIG_BYTES: Final = 256 * 2**20
+"""Above this size an imported cube is filled on the workers; below, sending tasks costs more than it gains."""
 
 
 def asked(step: ImportStep) -> Request:
