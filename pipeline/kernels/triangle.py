@@ -3,6 +3,7 @@
 A range of rows is one contiguous run of it, so a large matrix is made in tiles of rows, and a tile in strips.
 """
 
+import threading
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -20,6 +21,9 @@ STRIP: Final = 32
 """Rows of a panel finished at once: few enough for the passes over them to stay in cache."""
 
 HUGE_PAGE: Final = 2 * 2**20
+KEPT: Final = 4 * HUGE_PAGE
+"""Bytes at most of the scratch memory that a thread keeps between tasks."""
+_kept = threading.local()
 
 
 def pairs(stimuli: int, rows: Rows | None = None) -> int:
@@ -38,12 +42,22 @@ class Room(NamedTuple):
 
 
 def room(stimuli: int, units: int, height: int, dtype: npt.DTypeLike) -> Room:
-    """One piece of memory for all times, in huge pages: first touching small ones costs more than the
-    arithmetic on them."""
+    """One piece of memory for all times, in huge pages, and a small one for all tasks of a thread: first touching
+    memory costs more than the arithmetic on it."""
     panel, patterns = min(height, PANEL) * stimuli, stimuli * units
-    pages = -(-(panel + patterns) * np.dtype(dtype).itemsize // HUGE_PAGE)
-    piece: Floats = np.empty(pages * HUGE_PAGE, np.uint8).view(dtype)
+    size = -(-(panel + patterns) * np.dtype(dtype).itemsize // HUGE_PAGE) * HUGE_PAGE
+    piece = _scratch(size).view(dtype)
     return Room(piece[panel : panel + patterns].reshape(stimuli, units), piece[:panel], height)
+
+
+def _scratch(size: int) -> npt.NDArray[np.uint8]:
+    """Memory that nobody else in this thread uses until the kernel that asked for it returns."""
+    if size > KEPT:
+        return np.empty(size, np.uint8)
+    if not hasattr(_kept, "piece"):
+        _kept.piece = np.empty(KEPT, np.uint8)  # untouched pages take no memory
+    piece: npt.NDArray[np.uint8] = _kept.piece[:size]
+    return piece
 
 
 def products(space: Room) -> Iterator[tuple[Floats, slice, slice, slice]]:
