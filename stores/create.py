@@ -31,13 +31,14 @@ def writing(
     made_from: Mapping[str, Any],
     access: Access = "unit",
     stimuli: int | None = None,
+    steps: Mapping[str, int] | None = None,
     overwrite: bool = False,
 ) -> Iterator[Target]:
     """Hold a cube open for filling: reuse it if complete, resume it if begun, else create it.
 
     template : dims, dtype, coordinates and attrs; its values are never computed.
     made_from : plain JSON of everything that decides the values; its hash is the content key.
-    access, stimuli : see `stores.layout.layout`.
+    access, stimuli, steps : see `stores.layout.layout`.
     Raises SchemaError, KeyMismatchError (made from something else, unless `overwrite`), LockedError.
     """
     place = Place.of(root) / check_name(name)
@@ -47,7 +48,15 @@ def writing(
     content_key(made_from)  # raises before anything is created, where a value is not plain JSON
     with locked(place):
         if overwrite or not _usable(place, name, made_from):
-            _create(place, template, made_from, access, stimuli)
+            shape = layout(
+                tuple(map(str, template.dims)),
+                template.shape,
+                template.dtype,
+                access=access,
+                stimuli=stimuli,
+                steps=steps,
+            )
+            _create(place, template, made_from, shape)
         yield read_target(Place.of(root), name)
 
 
@@ -75,14 +84,10 @@ def _create(
     place: Place,
     template: xr.DataArray,
     made_from: Mapping[str, Any],
-    access: Access,
-    stimuli: int | None,
+    shape: Layout,
 ) -> None:
     """Write metadata and coordinates, then `origin.json`: without it the folder counts as debris."""
     place.clear(keep=(LOCK,))
-    shape = layout(
-        tuple(map(str, template.dims)), template.shape, template.dtype, access=access, stimuli=stimuli
-    )
     dataset = _as_dataset(template, made_from)
     with no_space_is_told(place.url), warnings.catch_warnings():
         # Consolidated metadata is not in the v3 spec yet, but every reader of it ignores or uses it, and

@@ -6,6 +6,7 @@ slice of one unit and time cheap.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -45,11 +46,13 @@ def layout(
     *,
     access: Access = "unit",
     stimuli: int | None = None,
+    steps: Mapping[str, int] | None = None,
 ) -> Layout:
     """Chunk and shard shapes of an array.
 
     access : "unit" keeps all stimuli of a unit in one shard where they fit; "stimulus" keeps whole stimuli.
     stimuli : with access "stimulus", how many stimuli a shard holds (`stimulus_block`).
+    steps : most that a shard holds along some dims, so that it fits beside one of a sibling cube.
     """
     itemsize = np.dtype(dtype).itemsize
     order = GROW[access] if dims == CUBE else dims[::-1]
@@ -58,7 +61,7 @@ def layout(
         wanted[STIMULUS] = min(stimuli or STIMULI_AT_MOST, max(1, shape[0]))
     for dim in order:
         room = SHARD_BYTES // (itemsize * math.prod(wanted.values()))
-        wanted[dim] = _even(shape[dims.index(dim)], max(1, room))
+        wanted[dim] = _even(shape[dims.index(dim)], max(1, min(room, (steps or {}).get(dim, room))))
     shard = tuple(wanted[dim] for dim in dims)
     chunk = _inner(dims, shard, itemsize)
     return Layout(chunk, tuple(c * math.ceil(s / c) for s, c in zip(shard, chunk, strict=True)))

@@ -1,11 +1,14 @@
 """The `import` step: a reader's lazy cubes, labelled, become stored ones; what was left out is said."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy.typing as npt
 import xarray as xr
 
-from pipeline.fill import Block, fill, lazy_source
+from pipeline.fill import Block, Source, fill, lazy_source
 from pipeline.plan import size
 from pipeline.study.names import expand
 from pipeline.study.schema import ImportStep
@@ -13,7 +16,8 @@ from stores import label, open_cube, writing
 from stores.dims import CUBE
 from stores.errors import AlignError
 from stores.readers.request import Request, read, request
-from stores.readers.trials import regions, storage
+from stores.readers.trials import TRIALS, TrialReader, regions, storage, together
+from stores.target import Region
 
 if TYPE_CHECKING:
     from pipeline.study.run import Run
@@ -64,7 +68,7 @@ def import_cubes(
     labels: Sequence[Mapping[str, Any]] = (),
 ) -> list[str]:
     """Make every cube that a reader found, as `<into>/<cube>`; returns their names."""
-    made = []
+    origins = {}
     for short, cube in cubes.items():
         made_from = {
             "step": f"import/{IMPORT_VERSION}",
@@ -74,9 +78,10 @@ def import_cubes(
         }
         made_from |= {"options": record} if (record := wanted.record()) else {}
         made_from |= {"labels": [dict(one) for one in labels]} if labels else {}
-        _store(run, f"{into}/{short}", cube, made_from)
-        made.append(f"{into}/{short}")
-    return made
+        origins[f"{into}/{short}"] = cube, made_from
+    for names in _recordings({name: cube for name, (cube, _) in origins.items()}):
+        _store(run, {name: origins[name] for name in names})
+    return list(origins)
 
 
 def is_big(cube: xr.DataArray) -> bool:
@@ -84,22 +89,69 @@ def is_big(cube: xr.DataArray) -> bool:
     return cube.chunks is not None and cube.nbytes > BIG_BYTES
 
 
-def _store(run: "Run", name: str, cube: xr.DataArray, made_from: dict[str, Any]) -> None:
-    """Fill one cube from lazy values: big ones on the workers, region by region."""
-    layout = storage(cube) if cube.dims == CUBE else {}
-    overwrite = run.overwrite
-    with writing(run.root, name, cube, made_from=made_from, overwrite=overwrite, **layout) as target:
-        run.listener.made(name, reused=target.complete)
-        # Cut where the source is: each of its bytes is then read once.
-        cuts = regions(target, cube) if layout else target.regions()
+def _recordings(cubes: Mapping[str, xr.DataArray]) -> Iterator[list[str]]:
+    """Names of the cubes, those together that lie among each other's bytes."""
+    left = list(cubes)
+    while left:
+        first = cubes[left[0]]
+        own = first.encoding.get(TRIALS)
+        same = [
+            name
+            for name in left
+            if own is not None
+            and (one := cubes[name].encoding.get(TRIALS)) is not None
+            and one.pieces == own.pieces
+            and cubes[name].chunks[1:3] == first.chunks[1:3]  # type: ignore[index]
+        ]
+        yield same or left[:1]
+        left = [name for name in left if name not in (same or left[:1])]
+
+
+@dataclass(frozen=True)
+class TrialSource:
+    """From a block to the values of every cube there, from bytes that are read once."""
+
+    readers: Mapping[str, TrialReader]
+
+    def __call__(self, block: Block) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Yield (cube name, values of its region)."""
+        if len(block.regions) > 1:
+            yield from together(self.readers, block.regions).items()
+        else:
+            yield from ((name, self.readers[name](region)) for name, region in block.regions.items())
+
+
+def _store(run: "Run", cubes: Mapping[str, tuple[xr.DataArray, dict[str, Any]]]) -> None:
+    """Fill cubes from lazy values: big ones on the workers, region by region."""
+    with ExitStack() as stack:
+        targets, cuts = {}, {}
+        for name, (cube, made_from) in cubes.items():
+            layout = storage(cube) if cube.dims == CUBE else {}
+            wanted = writing(run.root, name, cube, made_from=made_from, overwrite=run.overwrite, **layout)
+            targets[name] = target = stack.enter_context(wanted)
+            run.listener.made(name, reused=target.complete)
+            # Cut where the source is: each of its bytes is then read once.
+            cuts[name] = regions(target, cube) if layout else target.regions()
+        name, (cube, _) = next(iter(cubes.items()))
+        source: Source = lazy_source(cube, name)
+        if len(cubes) > 1:
+            source = TrialSource({name: cube.encoding[TRIALS] for name, (cube, _) in cubes.items()})
         fill(
-            {name: target},
-            [Block({name: region}) for region in cuts],
-            lazy_source(cube, name),
+            targets,
+            _blocks(cuts),
+            source,
             label=f"import-{name.replace('/', '-')}",
-            client=run.client if is_big(cube) else None,
+            client=run.client if any(is_big(cube) for cube, _ in cubes.values()) else None,
             progress=run.listener.progress,
         )
+
+
+def _blocks(cuts: Mapping[str, Sequence[Region]]) -> list[Block]:
+    """One block for regions at the same units and times, where all cubes are cut there; else one for each."""
+    places = [[region[1:3] for region in parts] for parts in cuts.values()]
+    if all(one == places[0] for one in places):
+        return [Block(dict(zip(cuts, parts, strict=True))) for parts in zip(*cuts.values(), strict=True)]
+    return [Block({name: region}) for name, parts in cuts.items() for region in parts]
 
 
 def described(cubes: Mapping[str, xr.DataArray]) -> Iterator[str]:

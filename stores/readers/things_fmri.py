@@ -28,7 +28,18 @@ from stores.readers.reader import Reader
 from stores.readers.slabs import single, stored
 from stores.readers.tables import integers, number_table, read_table
 from stores.readers.things_stems import concept_of, stem_of
-from stores.readers.trials import PIECE_BYTES, Indices, Piece, Presented, TrialReader, blocks, presented
+from stores.readers.trials import (
+    PIECE_BYTES,
+    TRIALS,
+    Chunks,
+    Indices,
+    Piece,
+    Presented,
+    TrialReader,
+    beside,
+    blocks,
+    presented,
+)
 from stores.specs import FMRI
 
 DATASET: Final = "things-fmri"
@@ -88,13 +99,17 @@ def table(path: Path) -> dict[str, xr.DataArray]:
         raise InputError(f"{voxels_file}: voxel_id has other values or another order than {path.name}")
     coords = voxel_coords(voxels_file, voxels)
     units = [f"v{one:06d}" for one in ids]
-    found = {}
+    found: dict[str, xr.DataArray] = {}
+    chunks: Chunks | None = None
     for split in SPLITS:
         rows = trials[trials["trial_type"] == split]
         shown = presented(rows["stem"], rows["trial_id"])
         values = TrialReader(VoxelRows(path, name), shown.trials)
         shape = (len(shown.stimuli), len(units), 1, shown.trials.shape[1])
-        chunks = blocks(shape, np.float32, whole=[STIMULUS, REPEAT], slow=UNIT)
+        if chunks is None:
+            chunks = blocks(shape, np.float32, whole=[STIMULUS, REPEAT], slow=UNIT)
+        else:  # whose values lie among the others'
+            chunks = beside(chunks, shape)
         facts = dict(coords)
         for theirs in ("session", "run"):
             by_trial = trials.set_index("trial_id")[theirs].sort_index().to_numpy()
@@ -109,6 +124,7 @@ def table(path: Path) -> dict[str, xr.DataArray]:
             [path, trials_file, voxels_file],
             {"trials of another type": int((~trials["trial_type"].isin(SPLITS)).sum())},
         )
+        found[split].encoding[TRIALS] = values
     return found
 
 

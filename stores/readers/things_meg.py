@@ -30,7 +30,17 @@ from stores.readers.lazy import from_blocks
 from stores.readers.reader import Reader
 from stores.readers.slabs import single, stored
 from stores.readers.things_stems import concept_of, stem_of
-from stores.readers.trials import PIECE_BYTES, Indices, Pieces, TrialReader, blocks, presented
+from stores.readers.trials import (
+    PIECE_BYTES,
+    TRIALS,
+    Chunks,
+    Indices,
+    Pieces,
+    TrialReader,
+    beside,
+    blocks,
+    presented,
+)
 from stores.specs import MEG
 
 DATASET: Final = "things-meg"
@@ -161,15 +171,20 @@ def _cubes(
             ),
             "region": (UNIT, [_PARTS[m["part"]] for m in matches if m]),
         }
-    found = {}
+    found: dict[str, xr.DataArray] = {}
+    chunks: Chunks | None = None
     for split, kind in SPLITS.items():
         rows = trials[trials["trial_type"] == kind].sort_values(["session_nr", "run_nr"], kind="stable")
         shown = presented(rows["stem"], rows.index)
         shape = (len(shown.stimuli), len(channels), len(time), shown.trials.shape[1])
-        chunks = blocks(shape, np.float32, whole=whole, slow=slow)
+        if chunks is None or slow == STIMULUS:
+            chunks = blocks(shape, np.float32, whole=whole, slow=slow)
+        else:  # whose values lie among the others'
+            chunks = beside(chunks, shape)
+        values = TrialReader(pieces, shown.trials)
         numbers = trials["things_image_nr"].fillna(-1).to_numpy()[shown.trials[:, 0]]
         found[split] = cube_of(
-            from_blocks(TrialReader(pieces, shown.trials), chunks, np.float32),
+            from_blocks(values, chunks, np.float32),
             MEG,
             stimuli=shown.stimuli,
             units=unique(sources[0], "its list of sensors", list(channels)),
@@ -188,6 +203,8 @@ def _cubes(
             attrs={"quantity": "magnetic field", "units": "z", "dataset": DATASET, "subject": subject},
             dropped={"catch trials": catch},
         )
+        if slow != STIMULUS:
+            found[split].encoding[TRIALS] = values
     return found
 
 

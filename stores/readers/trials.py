@@ -16,7 +16,7 @@ import numpy.typing as npt
 import xarray as xr
 from numpy.typing import NDArray
 
-from stores.dims import CUBE, REPEAT, STIMULUS
+from stores.dims import CUBE, REPEAT, STIMULUS, TIME, UNIT
 from stores.errors import InputError
 from stores.layout import Access, layout, stimulus_block
 from stores.readers.lazy import Region, starts
@@ -25,6 +25,8 @@ from stores.target import Target
 BLOCK_AT_MOST: Final = 128 * 2**20
 PIECE_BYTES: Final = 16 * 2**20
 """How much of a source is held at once beside the block that it goes into."""
+TRIALS: Final = "trials"
+"""Where the encoding of a cube holds its `TrialReader`, if other cubes are to be read from the same bytes."""
 Chunks = tuple[tuple[int, ...], ...]
 Indices = NDArray[np.int64]
 Piece = tuple[slice, slice, slice, NDArray[Any]]
@@ -104,6 +106,40 @@ class TrialReader:
         return found
 
 
+def together(
+    readers: Mapping[str, TrialReader], where: Mapping[str, Region]
+) -> dict[str, NDArray[np.float32]]:
+    """Values of several cubes of one recording, at the same units and times, whose bytes are read once.
+
+    readers : by cube; their `pieces` are equal.  where : a region of each, that differ in stimuli and repeats.
+    Raises InputError, and ValueError for regions of different units or times.
+    """
+    (pieces,) = {one.pieces for one in readers.values()}
+    spans = {(one[1].start, one[1].stop, one[2].start, one[2].stop) for one in where.values()}
+    if len(spans) > 1:
+        raise ValueError(f"regions of different units or times cannot be read together: {dict(where)}")
+    units, times = next(iter(where.values()))[1:3]
+    places, found = {}, {}
+    for name, part in where.items():
+        table = readers[name].trials[part[0], part[3]]
+        row, repeat = np.nonzero(table >= 0)
+        order = np.argsort(table[row, repeat], kind="stable")
+        places[name] = row[order], repeat[order], table[row[order], repeat[order]]
+        shape = (table.shape[0], units.stop - units.start, times.stop - times.start, table.shape[1])
+        found[name] = np.full(shape, np.nan, np.float32)
+    asked = np.unique(np.concatenate([trials for _, _, trials in places.values()]))
+    got = 0
+    for some, at, when, values in pieces(asked, units, times) if len(asked) else ():
+        here = asked[some]
+        for name, (row, repeat, trials) in places.items():
+            own = slice(*np.searchsorted(trials, [here[0], here[-1] + 1]).tolist())
+            found[name][row[own], at, when, repeat[own]] = values[np.searchsorted(here, trials[own])]
+        got += values.size
+    if got != (wanted := len(asked) * (units.stop - units.start) * (times.stop - times.start)):
+        raise InputError(f"{pieces} gave {got} values of {wanted}")
+    return found
+
+
 def blocks(shape: Sequence[int], dtype: npt.DTypeLike, *, whole: Sequence[str], slow: str) -> Chunks:
     """Chunks of a cube: shards of the store, but whole along the axes `whole`.
 
@@ -119,15 +155,26 @@ def blocks(shape: Sequence[int], dtype: npt.DTypeLike, *, whole: Sequence[str], 
     )
 
 
+def beside(first: Chunks, shape: Sequence[int]) -> Chunks:
+    """Chunks of a cube that is read together with one of these chunks: cut where it is along units and times."""
+    return (shape[0],), first[1], first[2], (shape[3],)
+
+
 def storage(cube: xr.DataArray) -> Mapping[str, Any]:
-    """`access` and `stimuli` for `stores.writing`, with which the cube's blocks are made of whole shards."""
+    """Words for `stores.writing` (`access`, `stimuli`, `steps`) with which the cube's blocks are whole shards."""
     own: list[tuple[Access, int | None]] = [("stimulus", cube.chunks[0][0])] if cube.chunks else []
-    for access, stimuli in [*_storages(cube.shape, cube.dtype), *own]:
-        shard = _shard(cube.shape, cube.dtype, access, stimuli)
+    found: list[dict[str, Any]] = [
+        {"access": access, "stimuli": stimuli}
+        for access, stimuli in [*_storages(cube.shape, cube.dtype), *own]
+    ]
+    if cube.chunks:
+        found.append({"access": "unit", "steps": {UNIT: cube.chunks[1][0], TIME: cube.chunks[2][0]}})
+    for words in found:
+        shard = _shard(cube.shape, cube.dtype, **words)
         cut = zip(cube.chunks or [(size,) for size in cube.shape], shard, strict=True)
         if all(size % step == 0 for sizes, step in cut for size in sizes[:-1]):
-            return {"access": access, "stimuli": stimuli}
-    return {"access": "unit", "stimuli": None}
+            return words
+    return {"access": "unit"}
 
 
 def regions(target: Target, cube: xr.DataArray) -> list[Region]:
@@ -156,17 +203,15 @@ def _storages(shape: Sequence[int], dtype: npt.DTypeLike) -> list[tuple[Access, 
     return [("unit", None), ("stimulus", None), ("stimulus", stimulus_block(one, shape[0]))]
 
 
-def _shard(
-    shape: Sequence[int], dtype: npt.DTypeLike, access: Access, stimuli: int | None
-) -> tuple[int, ...]:
-    shard = layout(CUBE, tuple(shape), dtype, access=access, stimuli=stimuli).shard
+def _shard(shape: Sequence[int], dtype: npt.DTypeLike, **words: Any) -> tuple[int, ...]:
+    shard = layout(CUBE, tuple(shape), dtype, **words).shard
     return tuple(min(step, size) for step, size in zip(shard, shape, strict=True))
 
 
 def _chunks(
     shape: Sequence[int], dtype: npt.DTypeLike, access: Access, stimuli: int | None, whole: Sequence[str]
 ) -> Chunks:
-    steps = _shard(shape, dtype, access, stimuli)
+    steps = _shard(shape, dtype, access=access, stimuli=stimuli)
     found = []
     for dim, size, step in zip(CUBE, shape, steps, strict=True):
         step = size if dim in whole else step
