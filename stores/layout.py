@@ -6,7 +6,7 @@ slice of one unit and time cheap.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -52,18 +52,19 @@ def layout(
 
     access : "unit" keeps all stimuli of a unit in one shard where they fit; "stimulus" keeps whole stimuli.
     stimuli : with access "stimulus", how many stimuli a shard holds (`stimulus_block`).
-    steps : most that a shard holds along some dims, so that it fits beside one of a sibling cube.
+    steps : exactly what a shard holds along some dims, so that it fits beside one of a sibling cube.
     """
     itemsize = np.dtype(dtype).itemsize
-    order = GROW[access] if dims == CUBE else dims[::-1]
-    wanted = dict.fromkeys(dims, 1)
+    fixed = {dim: min(step, shape[dims.index(dim)]) for dim, step in (steps or {}).items()}
+    order = [dim for dim in (GROW[access] if dims == CUBE else dims[::-1]) if dim not in fixed]
+    wanted = dict.fromkeys(dims, 1) | fixed
     if access == "stimulus" and dims == CUBE:
         wanted[STIMULUS] = min(stimuli or STIMULI_AT_MOST, max(1, shape[0]))
     for dim in order:
         room = SHARD_BYTES // (itemsize * math.prod(wanted.values()))
-        wanted[dim] = _even(shape[dims.index(dim)], max(1, min(room, (steps or {}).get(dim, room))))
+        wanted[dim] = _even(shape[dims.index(dim)], max(1, room))
     shard = tuple(wanted[dim] for dim in dims)
-    chunk = _inner(dims, shard, itemsize)
+    chunk = _inner(dims, shard, itemsize, fixed)
     return Layout(chunk, tuple(c * math.ceil(s / c) for s, c in zip(shard, chunk, strict=True)))
 
 
@@ -86,14 +87,17 @@ def _even(size: int, room: int) -> int:
     return math.ceil(size / math.ceil(size / room)) if size else 1
 
 
-def _inner(dims: tuple[str, ...], shard: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Halve the longest axis until a chunk is 1 MB: units and time down to 16, then stimuli.
+def _inner(
+    dims: tuple[str, ...], shard: tuple[int, ...], itemsize: int, fixed: Container[str] = ()
+) -> tuple[int, ...]:
+    """Halve the longest axis until a chunk is 1 MB: units and time down to 16, then stimuli; none of `fixed`.
 
     Sixteen keeps runs of neighbouring bytes long enough to copy fast.
     """
     chunk = list(shard)
-    while itemsize * math.prod(chunk) > CHUNK_BYTES:
-        cuttable = [i for i, dim in enumerate(dims) if dim != STIMULUS and chunk[i] > 16]
-        axis = max(cuttable or range(len(chunk)), key=lambda i: chunk[i])
+    free = [i for i, dim in enumerate(dims) if dim not in fixed]
+    while itemsize * math.prod(chunk) > CHUNK_BYTES and any(chunk[i] > 1 for i in free):
+        cuttable = [i for i in free if dims[i] != STIMULUS and chunk[i] > 16]
+        axis = max(cuttable or free, key=lambda i: chunk[i])
         chunk[axis] = math.ceil(chunk[axis] / 2)
     return tuple(chunk)

@@ -1,14 +1,18 @@
 """Cubes that lie among each other's bytes: imported together, and every byte of the source is read once."""
 
+import dask.array as da
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 
 import stores
 from pipeline.study import Run, read_study, run_study
 from pipeline.study.run import Silent
+from stores.dims import CUBE
+from stores.layout import layout
 from stores.readers import things_fmri, things_meg
-from stores.readers.trials import TRIALS, together
+from stores.readers.trials import TRIALS, beside, blocks, storage, together
 from tests.layouts import things_fmri as fmri_layout
 from tests.layouts import things_meg as meg_layout
 
@@ -123,3 +127,20 @@ def test_together__gives_what_each_reader_gives(dataset):
     moved = {**where, name: (part[0], slice(1, part[1].stop), *part[2:])}
     with pytest.raises(ValueError, match="different units or times"):
         together(readers, moved)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "slow"),
+    [
+        ((8640, 211339, 1, 1), (100, 211339, 1, 12), "unit"),
+        ((22248, 271, 281, 1), (200, 271, 281, 12), "time"),
+    ],
+)
+def test_beside__blocks_of_the_real_sizes_are_whole_shards(train, test, slow):
+    first = blocks(train, np.float32, whole=["stimulus", "repeat"], slow=slow)
+    for shape, chunks in ((train, first), (test, beside(first, test))):
+        cube = xr.DataArray(da.zeros(shape, np.float32, chunks=chunks), dims=CUBE)
+        shard = layout(CUBE, shape, np.float32, **storage(cube)).shard
+        for sizes, step in zip(chunks, shard, strict=True):
+            assert all(size % min(step, sum(sizes)) == 0 for size in sizes[:-1])
+        assert 2**20 < np.prod([min(n, one) for n, one in zip(shape, shard, strict=True)]) * 4 < 64 * 2**20
