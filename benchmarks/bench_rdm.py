@@ -75,7 +75,7 @@ def case(units: int, times: int, peer: str, bar: float, repeats: int) -> Case:
 
 def cases() -> list[Case]:
     return [
-        case(272, 10, "rsatoolbox", bar=20, repeats=3),
-        case(272, 10, "scipy pdist", bar=8, repeats=3),
-        case(5000, 1, "rsatoolbox", bar=80, repeats=2),
+        case(272, 10, "rsatoolbox", bar=20, repeats=7),
+        case(272, 10, "scipy pdist", bar=8, repeats=7),
+        case(5000, 1, "rsatoolbox", bar=80, repeats=3),
     ]
