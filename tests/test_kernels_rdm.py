@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
 from pipeline.kernels import rdm as kernels
+from pipeline.kernels.patterns import SAMPLE
 from pipeline.kernels.triangle import pairs
 from tests.rsa_cubes import REFERENCE, patterns
 from tests.shared import shared
@@ -71,16 +72,32 @@ HARD = {
 }
 
 
+@pytest.mark.parametrize("stimuli", [120, 3 * SAMPLE])
 @pytest.mark.parametrize("hard", HARD)
 @pytest.mark.parametrize("metric", METRICS)
-def test_rdm__single_precision_is_right_to_1e6(hard, metric):
+def test_rdm__single_precision_is_right_to_1e6(hard, metric, stimuli):
     rng = np.random.default_rng(2)
-    x = HARD[hard](rng.standard_normal((120, 500)), rng).astype(np.float32)
+    x = HARD[hard](rng.standard_normal((stimuli, 500)), rng).astype(np.float32)
     # Cosines of patterns that differ in their eighth digit are beyond SciPy's own double precision.
     rtol = 2e-6 if (hard, metric) == ("means of 1e4 deviations", "cosine") else 1e-6
     block = x[:, :, None, None]
     np.testing.assert_allclose(kernels.rdm(block, metric=metric)[0], peer(x, metric), rtol=rtol)
     np.testing.assert_allclose(in_parts(block, metric, 3, 2)[0], peer(x, metric), rtol=rtol)
+
+
+@pytest.mark.parametrize("complete", [2, 3 * SAMPLE // 4])
+@pytest.mark.parametrize("metric", METRICS)
+def test_rdm__what_is_shared_is_found_among_incomplete_stimuli(metric, complete):
+    rng = np.random.default_rng(9)
+    x = (100 + 50 * rng.standard_normal(300) + 0.1 * rng.standard_normal((3 * SAMPLE, 300))).astype(
+        np.float32
+    )
+    gone = rng.permutation(len(x))[complete:]
+    want = peer(np.delete(x, gone, axis=0), metric)
+    x[gone, 7] = np.nan
+    first, second = np.triu_indices(len(x), k=1)
+    both = ~np.isin(first, gone) & ~np.isin(second, gone)
+    np.testing.assert_allclose(kernels.rdm(x[:, :, None, None], metric=metric)[0][both], want, rtol=1e-6)
 
 
 def test_rdm__euclidean_of_large_means_in_double_precision():

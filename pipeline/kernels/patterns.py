@@ -104,19 +104,29 @@ class _Common(NamedTuple):
 
 
 def _common(trials: npt.NDArray[Any], distance: Distance) -> _Common:
-    """Estimated from at most SAMPLE stimuli: any shift gives the same distances, a near one exact ones."""
+    """Estimated from SAMPLE stimuli: any shift gives the same distances, one that is near gives exact ones."""
+    if len(trials) > SAMPLE:  # at random, for stimuli come in blocks and cycles
+        some = np.random.default_rng(len(trials)).choice(len(trials), SAMPLE, replace=False)
+        common, used = _estimated(trials[np.sort(some)], distance)
+        if used:
+            return common
+    return _estimated(trials, distance)[0]
+
+
+def _estimated(trials: npt.NDArray[Any], distance: Distance) -> tuple[_Common, int]:
+    """What stimuli share, and how many have a direction."""
     stimuli, units, _ = trials.shape
-    if stimuli > SAMPLE:  # at random, for stimuli come in blocks and cycles
-        trials = trials[np.sort(np.random.default_rng(stimuli).choice(stimuli, SAMPLE, replace=False))]
-    chunks = _chunks(len(trials), units)
+    chunks, used = _chunks(stimuli, units), 0
     origin, shift = np.zeros(units), np.zeros(units)
     with np.errstate(invalid="ignore", over="ignore"):
         if distance.shiftable:
             origin = _origin(trials, chunks)
         for rows in chunks:
             x, _, norm = _centred(trials[rows], origin, distance)
-            shift += _weighted(x, inverse(norm))
-    return _Common(origin, shift / len(trials))
+            weights = inverse(norm)
+            shift += _weighted(x, weights)
+            used += int(np.count_nonzero(weights))
+    return _Common(origin, shift / max(used, 1)), used
 
 
 def _placed(
