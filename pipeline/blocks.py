@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg  # noqa: F401 - its BLAS must be loaded to be held to one thread
 import xarray as xr
+from dask.array.core import normalize_chunks, slices_from_chunks
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from threadpoolctl import ThreadpoolController
@@ -48,14 +49,25 @@ class Price:
 
 
 def blocks(cube: xr.DataArray, sizes: Mapping[str, int]) -> da.Array:
-    """The values of `cube` in Dask blocks of `sizes` (-1: whole); dims not named keep theirs. Computes
-    nothing."""
-    if cube.chunks is None:  # in memory: a name of its own spares reading all of it for a fingerprint
-        bare = cube.variable.chunk(dict(sizes), name=f"in-memory-{uuid.uuid4().hex}")
-    else:  # without coordinates, which would be cut as well, at a cost
-        bare = reblock(cube.drop_vars(list(cube.coords)), sizes).variable
-    data: da.Array = bare.data
+    """The values of `cube` in Dask blocks of `sizes` (-1: whole); dims not named keep theirs.
+
+    Computes nothing, and copies nothing: values in memory are those that are there when the result is computed.
+    """
+    if cube.chunks is None:
+        return _views(cube.values, tuple(sizes.get(str(dim), -1) for dim in cube.dims))
+    # Without coordinates, which would be cut as well, at a cost.
+    data: da.Array = reblock(cube.drop_vars(list(cube.coords)), sizes).variable.data
     return data
+
+
+def _views(values: npt.NDArray[Any], sizes: tuple[int, ...]) -> da.Array:
+    """Views of `values` as blocks; Dask's own way copies all of them."""
+    chunks = normalize_chunks(sizes, values.shape, dtype=values.dtype)  # type: ignore[no-untyped-call]
+    name = f"in-memory-{uuid.uuid4().hex}"  # no fingerprint, for which all values would be read
+    keys = itertools.product([name], *(range(len(chunk)) for chunk in chunks))
+    slices = slices_from_chunks(chunks)  # type: ignore[no-untyped-call]
+    tasks = {key: values[at] for key, at in zip(keys, slices, strict=True)}
+    return da.Array(tasks, name, chunks, dtype=values.dtype)  # type: ignore[no-untyped-call]
 
 
 def task(kernel: Kernel, **options: Any) -> Kernel:

@@ -118,6 +118,7 @@ def test_blocks__of_values_in_memory_and_of_lazy_ones(computing_forbidden):
     with computing_forbidden():
         eager, lazy = (blocks.blocks(one, {"a": -1, "b": 2}) for one in (x, x.chunk(a=1, b=3)))
     assert eager.chunks == lazy.chunks == ((4,), (2, 2, 1))
+    assert all(np.shares_memory(view, x.values) for view in dict(eager.dask).values())
     np.testing.assert_array_equal(eager.compute(), x)
     np.testing.assert_array_equal(lazy.compute(), x)
 

@@ -36,6 +36,13 @@ def in_parts(block, metric, stripes, tiles):
     return np.concatenate(out, axis=1)
 
 
+def in_tiles(block, metric, tiles):
+    """The same RDM from patterns that are prepared apart, part by part."""
+    edges = np.linspace(0, block.shape[0], tiles + 1).astype(int)
+    parts = [kernels.prepare(block, metric=metric, rows=rows) for rows in pairwise(edges.tolist())]
+    return np.concatenate([kernels.prepared_rdm(parts[k:]) for k in range(tiles)], axis=1)
+
+
 @pytest.mark.parametrize("metric", ["correlation", "euclidean"])
 def test_rdm__equals_rsatoolbox(metric):
     vectors = np.load(shared(REFERENCE))
@@ -83,15 +90,15 @@ def test_rdm__single_precision_is_right_to_1e6(hard, metric, stimuli):
     block = x[:, :, None, None]
     np.testing.assert_allclose(kernels.rdm(block, metric=metric)[0], peer(x, metric), rtol=rtol)
     np.testing.assert_allclose(in_parts(block, metric, 3, 2)[0], peer(x, metric), rtol=rtol)
+    np.testing.assert_allclose(in_tiles(block, metric, 3)[0], peer(x, metric), rtol=rtol)
 
 
-@pytest.mark.parametrize("complete", [2, 3 * SAMPLE // 4])
+@pytest.mark.parametrize(("stimuli", "complete"), [(3 * SAMPLE, 3 * SAMPLE // 4), (16 * SAMPLE, 4)])
 @pytest.mark.parametrize("metric", METRICS)
-def test_rdm__what_is_shared_is_found_among_incomplete_stimuli(metric, complete):
-    rng = np.random.default_rng(9)
-    x = (100 + 50 * rng.standard_normal(300) + 0.1 * rng.standard_normal((3 * SAMPLE, 300))).astype(
-        np.float32
-    )
+def test_rdm__what_is_shared_is_found_among_incomplete_stimuli(metric, stimuli, complete):
+    rng = np.random.default_rng(9)  # with which none of the four is sampled
+    x = 100 + 50 * rng.standard_normal(300) + 0.1 * rng.standard_normal((stimuli, 300))
+    x = x.astype(np.float32)
     gone = rng.permutation(len(x))[complete:]
     want = peer(np.delete(x, gone, axis=0), metric)
     x[gone, 7] = np.nan
@@ -144,7 +151,8 @@ def test_rdm__incomplete_stimulus_is_nan_and_spoils_no_other(bad, metric, dtype)
     x[4, 17] = bad
     first, second = np.triu_indices(20, k=1)
     mine = (first == 4) | (second == 4)
-    for found in (kernels.rdm(x, metric=metric)[0], in_parts(x, metric, 3, 2)[0]):
+    tiles = in_tiles(x, metric, 3)
+    for found in (kernels.rdm(x, metric=metric)[0], in_parts(x, metric, 3, 2)[0], tiles[0]):
         assert np.isnan(found[mine]).all()
         np.testing.assert_allclose(found[~mine], want, rtol=1e-6)
 
@@ -186,6 +194,20 @@ def test_rdm__changes_no_input(metric):
     for part, copies in zip(parts, kept, strict=True):
         for value, copy in zip(part[:3], copies, strict=True):
             np.testing.assert_array_equal(value, copy)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_prepared_rdm__of_parts_that_were_sent_has_the_same_bits(metric):
+    def sent(values):  # unaligned, as they can arrive
+        odd = np.empty(values.nbytes + 1, np.uint8)[1:].view(values.dtype).reshape(values.shape)
+        odd[:] = values
+        assert not odd.flags.aligned
+        return odd
+
+    block = patterns(5, (90, 40, 1, 1)).astype(np.float32)
+    parts = [kernels.prepare(block, metric=metric, rows=rows) for rows in [(0, 30), (30, 90)]]
+    moved = [part._replace(y=sent(part.y)) for part in parts]
+    np.testing.assert_array_equal(kernels.prepared_rdm(moved), kernels.prepared_rdm(parts))
 
 
 @given(stimuli=st.integers(2, 40), cut=st.floats(0, 1))

@@ -5,7 +5,7 @@ precision: x_i = mean_i + norm_i (y_i + shift), where y_i is what tells stimulus
 is kept in the precision of the data, once; means, norms and the shared part stay double.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -15,8 +15,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
 
-CHUNK: Final = 2**16
-"""Values prepared at once in float64, so that the passes over them stay in cache."""
+CHUNK: Final = 2**18
+"""Values prepared at once in float64: few enough to stay in cache, enough that threads seldom wait for Python."""
 SAMPLE: Final = 128
 """Stimuli from which what all of them share is estimated."""
 
@@ -35,7 +35,7 @@ class Distance:
 
 
 class Patterns(NamedTuple):
-    """(x_i - mean_i)(x_j - mean_j) = norm_i norm_j (y_i y_j + dot_i + dot_j + base), all by stimulus.
+    """(x_i - mean_i)(x_j - mean_j) = norm_i norm_j (y_i y_j + dot_i + dot_j), all by stimulus.
 
     square : |x_i - mean_i|^2; NaN for an incomplete stimulus, whose y and norm are 0.
     """
@@ -44,50 +44,59 @@ class Patterns(NamedTuple):
     norm: Doubles
     mean: Doubles
     dot: Doubles
-    base: float
     square: Doubles
 
 
-def patterns(trials: npt.NDArray[Any], y: Floats, distance: Distance) -> Patterns:
-    """Fill `y` (stimulus, unit) from trials (stimulus, unit, repeat) and return it with what completes it."""
-    common = _common(trials, distance)
-    mean, norm, dot, square = np.empty((4, len(y)))
-    for rows in _chunks(*y.shape):
-        x, mean[rows], norm[rows] = _placed(trials[rows], common, distance, y[rows])
-        x[:] = y[rows]  # what was kept, not what was rounded away
-        dot[rows] = x @ common.shift
-        square[rows] = np.vecdot(x, x)
-    whole, base = np.isfinite(norm), float(common.shift @ common.shift)
-    square = np.where(whole, np.square(norm) * (square + 2 * dot + base), np.nan)
-    return Patterns(y, np.where(whole, norm, 0.0), np.where(whole, mean, 0.0), dot, base, square)
+class Directions(NamedTuple):
+    """1 - cosine of x_i - mean_i and x_j - mean_j = half_i + half_j - y_i y_j, by stimulus.
 
-
-def directions(trials: npt.NDArray[Any], y: Floats, distance: Distance) -> Doubles:
-    """Fill `y` (stimulus, unit) with unit vectors, less what they share; return |y_i|^2 / 2 by stimulus.
-
-    Then 1 - cosine is |y_i|^2 / 2 + |y_j|^2 / 2 - y_i y_j. NaN for an incomplete stimulus and one without
-    direction.
+    half : |y_i|^2 / 2; NaN for an incomplete stimulus and one without direction.
     """
-    common = _common(trials, distance)
+
+    y: Floats
+    half: Doubles
+
+
+class Common(NamedTuple):
+    """What stimuli share, (unit,) each: `origin` of their patterns and `shift` of their directions from there."""
+
+    origin: Doubles
+    shift: Doubles
+
+
+def common(trials: npt.NDArray[Any], distance: Distance) -> Common:
+    """What the stimuli of trials (stimulus, unit, repeat) share, estimated from SAMPLE of them: any shift gives
+    the same distances, one that is near gives exact ones."""
+    if len(trials) > SAMPLE:  # at random, for stimuli come in blocks and cycles
+        some = np.random.default_rng(len(trials)).choice(len(trials), SAMPLE, replace=False)
+        shared, used = _estimated(trials[np.sort(some)], distance)
+        if used:
+            return shared
+    return _estimated(trials, distance)[0]
+
+
+def patterns(trials: npt.NDArray[Any], y: Floats, shared: Common, distance: Distance) -> Patterns:
+    """Fill `y` (stimulus, unit) from trials (stimulus, unit, repeat) and return it with what completes it."""
+    mean, norm, dot, square = np.empty((4, len(y)))
+    for rows, x in _averaged(trials):
+        mean[rows], norm[rows] = _place(x, shared, distance, y[rows])
+        x[:] = y[rows]  # what was kept, not what was rounded away
+        dot[rows] = x @ shared.shift
+        square[rows] = np.vecdot(x, x)
+    dot += shared.shift @ shared.shift / 2
+    whole = np.isfinite(norm)
+    square = np.where(whole, np.square(norm) * (square + 2 * dot), np.nan)
+    return Patterns(y, np.where(whole, norm, 0.0), np.where(whole, mean, 0.0), dot, square)
+
+
+def directions(trials: npt.NDArray[Any], y: Floats, shared: Common, distance: Distance) -> Directions:
+    """Fill `y` (stimulus, unit) with unit vectors, less what they share, and return it with what completes it."""
     half, norm = np.empty((2, len(y)))
-    for rows in _chunks(*y.shape):
-        x, _, norm[rows] = _placed(trials[rows], common, distance, y[rows])
+    for rows, x in _averaged(trials):
+        _, norm[rows] = _place(x, shared, distance, y[rows])
         half[rows] = np.vecdot(x, x)
     half /= 2
-    return np.where(inverse(norm) > 0, half, np.nan)
-
-
-def mean_trials(trials: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Mean over the last axis without NaN, in float64; NaN where there is no trial at all. A new array."""
-    if trials.shape[-1] == 1:
-        return trials[..., 0].astype(np.float64)
-    total, seen = np.zeros(trials.shape[:-1]), np.zeros(trials.shape[:-1])
-    for r in range(trials.shape[-1]):
-        trial = trials[..., r]
-        there = ~np.isnan(trial)
-        np.add(total, trial, out=total, where=there)
-        seen += there
-    return np.divide(total, seen, out=np.full_like(total, np.nan), where=seen > 0)
+    return Directions(y, np.where(inverse(norm) > 0, half, np.nan))
 
 
 def inverse(norm: Doubles) -> Doubles:
@@ -96,69 +105,68 @@ def inverse(norm: Doubles) -> Doubles:
     return np.divide(1.0, norm, out=np.zeros_like(norm), where=usable)
 
 
-class _Common(NamedTuple):
-    """What stimuli share, (unit,) each: `origin` of their patterns and `shift` of their directions from there."""
-
-    origin: Doubles
-    shift: Doubles
-
-
-def _common(trials: npt.NDArray[Any], distance: Distance) -> _Common:
-    """Estimated from SAMPLE stimuli: any shift gives the same distances, one that is near gives exact ones."""
-    if len(trials) > SAMPLE:  # at random, for stimuli come in blocks and cycles
-        some = np.random.default_rng(len(trials)).choice(len(trials), SAMPLE, replace=False)
-        common, used = _estimated(trials[np.sort(some)], distance)
-        if used:
-            return common
-    return _estimated(trials, distance)[0]
-
-
-def _estimated(trials: npt.NDArray[Any], distance: Distance) -> tuple[_Common, int]:
-    """What stimuli share, and how many have a direction."""
+def _averaged(trials: npt.NDArray[Any]) -> Iterator[tuple[slice, Doubles]]:
+    """Yield rows and their patterns (stimulus, unit), to be used up: the next ones take the same memory."""
     stimuli, units, _ = trials.shape
-    chunks, used = _chunks(stimuli, units), 0
-    origin, shift = np.zeros(units), np.zeros(units)
+    step = max(1, min(CHUNK // max(units, 1), stimuli))
+    space = np.empty((step, units))
+    for start in range(0, stimuli, step):
+        rows = slice(start, min(start + step, stimuli))
+        yield rows, _average(trials[rows], space[: rows.stop - start])
+
+
+def _average(trials: npt.NDArray[Any], out: Doubles) -> Doubles:
+    """Mean over the last axis without NaN; NaN where there is no trial at all."""
+    if trials.shape[-1] == 1:
+        out[:] = trials[..., 0]
+        return out
+    seen = np.zeros_like(out)
+    out[:] = 0.0
+    for trial in np.moveaxis(trials, -1, 0):
+        there = ~np.isnan(trial)
+        np.add(out, trial, out=out, where=there)
+        seen += there
+    np.divide(out, seen, out=out, where=seen > 0)
+    out[seen == 0] = np.nan
+    return out
+
+
+def _estimated(trials: npt.NDArray[Any], distance: Distance) -> tuple[Common, int]:
+    """What stimuli share, and how many have a direction."""
+    origin, shift = np.zeros((2, trials.shape[1]))
+    used = 0
     with np.errstate(invalid="ignore", over="ignore"):
         if distance.shiftable:
-            origin = _origin(trials, chunks)
-        for rows in chunks:
-            x, _, norm = _centred(trials[rows], origin, distance)
+            origin = _origin(trials)
+        for _, x in _averaged(trials):
+            _, norm = _centre(x, origin, distance)
             weights = inverse(norm)
             shift += _weighted(x, weights)
             used += int(np.count_nonzero(weights))
-    return _Common(origin, shift / max(used, 1)), used
+    return Common(origin, shift / max(used, 1)), used
 
 
-def _placed(
-    trials: npt.NDArray[Any], common: _Common, distance: Distance, y: Floats
-) -> tuple[Doubles, Doubles, Doubles]:
-    """Write y of some stimuli; returns it before it was rounded, and their means and norms."""
+def _place(x: Doubles, shared: Common, distance: Distance, y: Floats) -> tuple[Doubles, Doubles]:
+    """Write y of patterns `x`, which become what it was before it was rounded; returns their means and norms."""
     with np.errstate(invalid="ignore", over="ignore"):  # an incomplete stimulus; its norm tells
-        x, mean, norm = _centred(trials, common.origin, distance)
+        mean, norm = _centre(x, shared.origin, distance)
         x *= inverse(norm)[:, None]
-        x -= common.shift
+        x -= shared.shift
     if not np.isfinite(norm).all():
         x[~np.isfinite(norm)] = 0.0
     y[:] = x
-    return x, mean, norm
+    return mean, norm
 
 
-def _centred(
-    trials: npt.NDArray[Any], origin: Doubles, distance: Distance
-) -> tuple[Doubles, Doubles, Doubles]:
-    """Patterns averaged over repeats, about their means and the origin; with means and norms."""
-    x = mean_trials(trials)
-    mean = _means(x) if distance.centred else np.zeros(len(x))
+def _centre(x: Doubles, origin: Doubles, distance: Distance) -> tuple[Doubles, Doubles]:
+    """Bring patterns about their means and the origin, in place; returns means and norms."""
+    mean = np.zeros(len(x))
     if distance.centred:
+        mean = _means(x)
         x -= mean[:, None]
     if distance.shiftable:
         x -= origin
-    return x, mean, np.sqrt(np.vecdot(x, x))
-
-
-def _chunks(stimuli: int, units: int) -> list[slice]:
-    step = max(1, CHUNK // max(units, 1))
-    return [slice(i, min(i + step, stimuli)) for i in range(0, stimuli, step)]
+    return mean, np.sqrt(np.vecdot(x, x))
 
 
 def _means(x: Doubles) -> Doubles:
@@ -171,11 +179,10 @@ def _means(x: Doubles) -> Doubles:
     return np.asarray(mean)
 
 
-def _origin(trials: npt.NDArray[Any], chunks: Sequence[slice]) -> Doubles:
+def _origin(trials: npt.NDArray[Any]) -> Doubles:
     """Mean pattern (unit,), weighted by inverse squared norm so that a huge one does not bury the small."""
     total, weight = np.zeros(trials.shape[1]), 0.0
-    for rows in chunks:
-        x = mean_trials(trials[rows])
+    for _, x in _averaged(trials):
         near = inverse(np.vecdot(x, x))
         total += _weighted(x, near)
         weight += near.sum()

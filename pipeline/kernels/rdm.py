@@ -9,7 +9,8 @@ rsatoolbox's:
 
 All three follow from sums over units of x_i x_j, so a stripe of units gives `moments`, `merge` adds those of
 several stripes, and `merged_rdm` finishes. Pairs are in `numpy.triu_indices(k=1)` order, where a range of
-rows is one contiguous run, so a large matrix is made in tiles of rows.
+rows is one contiguous run, so a large matrix is made in tiles of rows. Tiles that are made at the same time
+can share patterns: `prepare` those of some stimuli, and `prepared_rdm` makes a tile of them.
 
 NaN is a missing trial: repeats are averaged without it. A stimulus that still has a NaN or an infinity in
 any unit (never seen there) has NaN distances to every other stimulus; drop such units or stimuli first to
@@ -23,8 +24,18 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.kernels.patterns import Distance, Doubles, Floats, Patterns, directions, patterns
-from pipeline.kernels.triangle import PANEL, Room, Rows, pairs, products, room, strips, tails
+from pipeline.kernels.patterns import (
+    Common,
+    Directions,
+    Distance,
+    Doubles,
+    Floats,
+    Patterns,
+    common,
+    directions,
+    patterns,
+)
+from pipeline.kernels.triangle import PANEL, Room, Rows, beside, pairs, products, room, strips, tails
 
 Metric = Literal["correlation", "euclidean", "cosine"]
 METRICS: Final[Mapping[str, Distance]] = MappingProxyType(
@@ -36,6 +47,8 @@ METRICS: Final[Mapping[str, Distance]] = MappingProxyType(
 )
 SCRATCH: Final = 16 * 2**20
 """Bytes of the small buffers of any task here: strips and chunks of doubles, BLAS's own packing."""
+Prepared = Patterns | Directions
+"""What tells some stimuli apart, made once for all tiles."""
 
 
 class Moments(NamedTuple):
@@ -87,13 +100,29 @@ def rdm(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None) ->
     """
     first, stop = rows or (0, block.shape[0])
     out: Floats = np.empty((block.shape[2], pairs(block.shape[0], (first, stop))), working_dtype(block.dtype))
-    space = _room(block, (first, stop))
+    y, space = _room(block, (first, stop))
     for t in range(len(out)):
         trials = block[first:, :, t, :]
-        if METRICS[metric].angular:
-            _fill_angular(out[t], directions(trials, space.y, METRICS[metric]), space)
-        else:
-            _fill_squared(out[t], patterns(trials, space.y, METRICS[metric]), space)
+        _fill(out[t], _prepared(trials, y, common(trials, METRICS[metric]), METRICS[metric]), space)
+    return out
+
+
+def prepare(block: npt.NDArray[Any], *, metric: Metric, rows: Rows) -> Prepared:
+    """What `prepared_rdm` wants of the stimuli in `rows`, once for all tiles; `block` as `rdm`'s, of one time."""
+    trials = block[:, :, 0, :]
+    y: Floats = np.empty((rows[1] - rows[0], block.shape[1]), working_dtype(block.dtype))
+    return _prepared(trials[slice(*rows)], y, common(trials, METRICS[metric]), METRICS[metric])
+
+
+def prepared_rdm(parts: Sequence[Prepared]) -> Floats:
+    """Distances of all pairs whose first stimulus lies in the first part; the others are all that follow.
+
+    Returns (1, pair), as `rdm`.
+    """
+    space = beside([part.y for part in parts])
+    height, width = len(parts[0].y), sum(len(part.y) for part in parts)
+    out: Floats = np.empty((1, pairs(width, (0, height))), space.panel.dtype)
+    _fill(out[0], _joined(parts), space)
     return out
 
 
@@ -125,9 +154,10 @@ def moments(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None
     stimuli, units, times, _ = block[first:].shape
     out = np.empty((times, pairs(block.shape[0], (first, stop))))
     squares, means = np.empty((times, stimuli)), np.empty((times, stimuli))
-    space = _room(block, (first, stop))
+    y, space = _room(block, (first, stop))
     for t in range(times):
-        made = patterns(block[first:, :, t, :], space.y, METRICS[metric])
+        trials = block[first:, :, t, :]
+        made = patterns(trials, y, common(trials, METRICS[metric]), METRICS[metric])
         for strip, _, _, run in _full_products(made, space):
             tails(strip, out[t, run])
         squares[t], means[t] = made.square, made.mean
@@ -185,34 +215,46 @@ def _summed(
             yield t, tall, wide, run, strip
 
 
-def _room(block: npt.NDArray[Any], rows: Rows) -> Room:
+def _room(block: npt.NDArray[Any], rows: Rows) -> tuple[Floats, Room]:
     return room(block.shape[0] - rows[0], block.shape[1], rows[1] - rows[0], working_dtype(block.dtype))
+
+
+def _prepared(trials: npt.NDArray[Any], y: Floats, shared: Common, distance: Distance) -> Prepared:
+    return (directions if distance.angular else patterns)(trials, y, shared, distance)
+
+
+def _joined(parts: Sequence[Prepared]) -> Prepared:
+    """Of the stimuli of all parts, but for their patterns, of which only the first part's stay."""
+    names = [name for name in parts[0]._fields if name != "y"]
+    return parts[0]._replace(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    )
 
 
 def _full_products(made: Patterns, space: Room) -> Iterator[tuple[Doubles, slice, slice, slice]]:
     """Yield (x_i - mean_i)(x_j - mean_j) in strips, double; rows, columns and run as `products`."""
     for strip, tall, wide, run in products(space):
-        whole = np.add.outer(made.dot[tall] + made.base, made.dot[wide])
+        whole = np.add.outer(made.dot[tall], made.dot[wide])
         whole += strip
         whole *= made.norm[tall, None]
         whole *= made.norm[wide]
         yield whole, tall, wide, run
 
 
-def _fill_angular(out: Floats, half: Doubles, space: Room) -> None:
-    """1 - cosine of unit vectors: half their squared distance, which is exact where they are near."""
-    half = half.astype(space.y.dtype)
-    for strip, tall, wide, run in products(space):
-        np.subtract(half[wide], strip, out=strip)
-        strip += half[tall, None]
-        np.maximum(strip, 0.0, out=strip)  # rounding alone makes a distance negative; NaN stays
-        tails(strip, out[run])
-
-
-def _fill_squared(out: Floats, made: Patterns, space: Room) -> None:
-    for whole, tall, wide, run in _full_products(made, space):
-        _square(whole, np.add.outer(made.square[tall], made.square[wide]), made.y.shape[1])
-        tails(whole, out[run])
+def _fill(out: Floats, made: Prepared, space: Room) -> None:
+    """Distances of the pairs in `space`; rounding alone makes one negative, and NaN stays."""
+    if isinstance(made, Patterns):
+        units = made.y.shape[1]
+        for whole, tall, wide, run in _full_products(made, space):
+            squares = np.add.outer(made.square[tall], made.square[wide])
+            tails(_square(whole, squares, units), out[run])
+    else:
+        # Half the squared distance of unit vectors, which is exact where they are near.
+        half = made.half.astype(out.dtype)
+        for strip, tall, wide, run in products(space):
+            np.subtract(half[wide], strip, out=strip)
+            strip += half[tall, None]
+            np.maximum(tails(strip, out[run]), 0.0, out=out[run])
 
 
 def _square(part: Floats, squares: Floats, units: int) -> Floats:

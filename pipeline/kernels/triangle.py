@@ -4,7 +4,7 @@ A range of rows is one contiguous run of it, so a large matrix is made in tiles 
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -33,31 +33,40 @@ def pairs(stimuli: int, rows: Rows | None = None) -> int:
 
 
 class Room(NamedTuple):
-    """What the products of one time point are made in: patterns `y` (stimulus, unit), of which the first `height`
-    are rows, and a `panel` of products at a time."""
+    """What the products of one time point are made of and in: patterns (stimulus, unit) in `parts`, of which the
+    first holds the rows, and a `panel` of products at a time."""
 
-    y: Floats
+    parts: Sequence[Floats]
     panel: Floats
-    height: int
 
 
-def room(stimuli: int, units: int, height: int, dtype: npt.DTypeLike) -> Room:
-    """One piece of memory for all times, in huge pages, and a small one for all tasks of a thread: first touching
-    memory costs more than the arithmetic on it."""
-    panel, patterns = min(height, PANEL) * stimuli, stimuli * units
-    size = -(-(panel + patterns) * np.dtype(dtype).itemsize // HUGE_PAGE) * HUGE_PAGE
-    piece = _scratch(size).view(dtype)
-    return Room(piece[panel : panel + patterns].reshape(stimuli, units), piece[:panel], height)
+def room(stimuli: int, units: int, height: int, dtype: npt.DTypeLike) -> tuple[Floats, Room]:
+    """Place for the patterns of all stimuli, and the room in which the first `height` of them are the rows.
+
+    One piece of memory for all times, in huge pages, and a small one for all tasks of a thread: first touching
+    memory costs more than the arithmetic on it.
+    """
+    panel = min(height, PANEL) * stimuli
+    piece = _scratch(panel + stimuli * units, dtype)
+    y = piece[panel:].reshape(stimuli, units)
+    return y, Room((y[:height], y[height:]), piece[:panel])
 
 
-def _scratch(size: int) -> npt.NDArray[np.uint8]:
+def beside(parts: Sequence[Floats]) -> Room:
+    """Room for the products of patterns that are there."""
+    width = sum(map(len, parts))
+    return Room(parts, _scratch(min(len(parts[0]), PANEL) * width, parts[0].dtype))
+
+
+def _scratch(count: int, dtype: npt.DTypeLike) -> Floats:
     """Memory that nobody else in this thread uses until the kernel that asked for it returns."""
+    size = count * np.dtype(dtype).itemsize
     if size > KEPT:
-        return np.empty(size, np.uint8)
+        return np.empty(-(-size // HUGE_PAGE) * HUGE_PAGE, np.uint8).view(dtype)[:count]
     if not hasattr(_kept, "piece"):
         _kept.piece = np.empty(KEPT, np.uint8)  # untouched pages take no memory
     piece: npt.NDArray[np.uint8] = _kept.piece[:size]
-    return piece
+    return piece.view(dtype)
 
 
 def products(space: Room) -> Iterator[tuple[Floats, slice, slice, slice]]:
@@ -67,14 +76,17 @@ def products(space: Room) -> Iterator[tuple[Floats, slice, slice, slice]]:
     there on: half the arithmetic of the square, which is never held whole. (One BLAS syrk does no less,
     holds the square, and SciPy's keeps Python's lock for as long as it runs.)
     """
-    y, height = space.y, space.height
-    for start in range(0, height, PANEL):
-        stop = min(start + PANEL, height)
-        tall, width = y[start:stop], len(y) - start
+    own, *others = space.parts
+    whole = sum(map(len, space.parts))
+    for start in range(0, len(own), PANEL):
+        stop = min(start + PANEL, len(own))
+        tall, width = own[start:stop], whole - start
         panel = space.panel[: len(tall) * width].reshape(len(tall), width)
-        np.matmul(tall, tall.T, out=panel[:, : len(tall)])
-        np.matmul(tall, y[stop:].T, out=panel[:, len(tall) :])
-        for rows, columns, run in strips(len(y), stop, start):
+        end = 0
+        for wide in (tall, own[stop:], *others):
+            begin, end = end, end + len(wide)
+            np.matmul(tall, wide.T, out=panel[:, begin:end])
+        for rows, columns, run in strips(whole, stop, start):
             yield panel[rows.start - start : rows.stop - start, rows.start - start :], rows, columns, run
 
 

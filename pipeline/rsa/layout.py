@@ -18,18 +18,21 @@ from stores.dims import REPEAT, STIMULUS, TIME, UNIT
 SHARES: Final = 8
 """Into how many tasks a cube is cut that would fit fewer, so that cores share it; never how many there are."""
 WORTH_A_TIME: Final = 5e8
-WORTH_A_PART: Final = 4e9
-"""Multiplications worth a task of their own: a part of one time point costs more than its share, a tile of rows
-the patterns of all later rows again, a stripe of units the adding of its products."""
+WORTH_A_TILE: Final = 2e9
+WORTH_A_STRIPE: Final = 4e9
+"""Multiplications worth a task of their own: a stripe of units costs the adding of its products as well."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """times, units : sizes of a block.  rows : the tiles, which together are all rows of the matrix."""
+    """times, units : sizes of a block.  rows : the tiles, which together are all rows of the matrix.
+    prepared : whether tasks of their own prepare the patterns, once for all tiles.
+    """
 
     times: int
     units: int
     rows: tuple[Rows, ...]
+    prepared: bool
     peak: int
 
 
@@ -56,12 +59,15 @@ def layout(cube: xr.DataArray, task_bytes: int) -> Layout:
             f"an RDM of {stimuli:,} stimuli with {sizes[REPEAT]:,} repeats needs {size(need)} for one unit at "
             f"one time, and a task may hold {size(task_bytes)}. Raise `task_bytes`, or average repeats first."
         )
-    shares = int(min(SHARES, max(1.0, work // WORTH_A_PART)))
-    stripes = -(-shares // (-(-times // block) * len(rows)))
-    if stripe == units and cube.chunks is None:  # tiles read everything again, which in memory is free
-        rows, stripes = _cut(stimuli, len(rows) * stripes), 1
-    stripe = _fitting(min(stripe, -(-units // stripes)), units, cube.chunksizes.get(UNIT))
-    return Layout(block, stripe, rows, _peak(cube, block, stripe, rows))
+    # Tiles want all patterns, which in memory costs nothing; elsewhere they would read everything again.
+    whole = stripe == units and cube.chunks is None
+    shares = int(min(SHARES, max(1.0, work // (WORTH_A_TILE if whole else WORTH_A_STRIPE))))
+    parts = -(-shares // (-(-times // block) * len(rows)))
+    if whole:
+        rows, parts = _cut(stimuli, len(rows) * parts), 1
+    stripe = _fitting(min(stripe, -(-units // parts)), units, cube.chunksizes.get(UNIT))
+    prepared = whole and block == 1 and len(rows) > 1
+    return Layout(block, stripe, rows, prepared, _peak(cube, block, stripe, rows))
 
 
 def _tiles(stimuli: int, room: int) -> tuple[Rows, ...]:

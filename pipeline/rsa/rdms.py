@@ -1,6 +1,6 @@
 """RDMs of a cube: one per time point, lazily, in tiles of pairs, blocks of time and stripes of units."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,7 @@ from dask.base import tokenize
 
 from pipeline import blocks
 from pipeline.kernels import rdm as kernels
-from pipeline.kernels.triangle import pairs
+from pipeline.kernels.triangle import Rows, pairs
 from pipeline.rsa.layout import layout
 from pipeline.rsa.words import choose
 from stores.dims import CUBE, PAIR, REPEAT, STIMULUS, STIMULUS_A, STIMULUS_B, TIME, UNIT
@@ -43,9 +43,13 @@ def rdm(
     name = f"{label}-{tokenize(values.name, metric, plan)}"
     tasks: dict[blocks.Key, Any] = {}
     for t in range(len(values.chunks[2])):
-        for k, rows in enumerate(plan.rows):
-            tasks |= _tile(name, values, t, k, {"metric": metric, "rows": rows})
-    price = blocks.Price(peak=plan.peak, reads=blocks.read_bytes(values) * len(plan.rows))
+        if plan.prepared:
+            tasks |= _tiles_of_prepared(name, values, t, metric, plan.rows)
+        else:
+            for k, rows in enumerate(plan.rows):
+                tasks |= _tile(name, values, t, k, {"metric": metric, "rows": rows})
+    times_read = 1 if plan.prepared else len(plan.rows)
+    price = blocks.Price(peak=plan.peak, reads=blocks.read_bytes(values) * times_read)
     chunks = (values.chunks[2], tuple(pairs(cube.sizes[STIMULUS], rows) for rows in plan.rows))
     dtype = kernels.working_dtype(cube.dtype)
     data = blocks.array(name, tasks, [values], chunks=chunks, price=price, dtype=dtype)
@@ -72,6 +76,22 @@ def _tile(name: str, values: da.Array, t: int, k: int, options: dict[str, Any]) 
     )
 
 
+def _tiles_of_prepared(
+    name: str, values: da.Array, t: int, metric: str, tiles: Sequence[Rows]
+) -> dict[blocks.Key, Any]:
+    """Tasks of all tiles at one time, which share the patterns that tasks before them have prepared."""
+    label, _, token = name.rpartition("-")
+    parts: dict[blocks.Key, Any] = {
+        (f"{label}-patterns-{token}", t, k): (
+            blocks.task(kernels.prepare, metric=metric, rows=rows),
+            (values.name, 0, 0, t, 0),
+        )
+        for k, rows in enumerate(tiles)
+    }
+    keys, made = list(parts), blocks.task(kernels.prepared_rdm)
+    return parts | {(name, t, k): (made, keys[k:]) for k in range(len(tiles))}
+
+
 def _require_cube(cube: xr.DataArray) -> None:
     if cube.dims != CUBE:
         raise SchemaError(f"an RDM is made from a cube with dims {CUBE}; this array has {cube.dims}")
@@ -87,7 +107,7 @@ def _require_cube(cube: xr.DataArray) -> None:
 
 
 def _labelled(cube: xr.DataArray, data: da.Array, metric: str) -> xr.DataArray:
-    a, b = pair_ids(cube.indexes[STIMULUS])
+    a, b = pair_ids(cube.indexes[STIMULUS].tolist())
     time = cube.coords[TIME] if TIME in cube.coords else (TIME, np.zeros(cube.sizes[TIME]))
     kept = {name: cube.attrs[name] for name in _ORIGINS if name in cube.attrs}
     attrs = {"modality": "rdm", "metric": metric, "quantity": "dissimilarity", "units": "a.u."} | kept
