@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster, get_task_stream
 
 import stores
 from pipeline.preprocess import (
@@ -25,6 +25,7 @@ from tests import recordings
 
 CODES = Triggers(recordings.STIMULI)
 CLEAN = CleanSettings(filter=Filter(l_freq=0.5, h_freq=30.0))
+POOLED = replace(CLEAN, ica=Ica(n_components=7, ecg_threshold=0.5, pooled=True))
 CUT = EpochSettings(tmin=-0.2, tmax=0.5, reject={"eeg": 25e-6}, decim=2)
 ORDERS = {"1": [1, 2, 3, 1, 2, 3, 1, 2], "2": [3, 2, 1, 1, 9, 2], "3": [2, 2, 1]}
 
@@ -48,9 +49,7 @@ def one_shard_per_repeat(monkeypatch):
     monkeypatch.setattr("stores.layout.SHARD_BYTES", 20_000)
 
 
-@pytest.mark.parametrize(
-    "clean", [CLEAN, replace(CLEAN, ica=Ica(n_components=7, ecg_threshold=0.5, pooled=True))]
-)
+@pytest.mark.parametrize("clean", [CLEAN, POOLED])
 def test_store_runs__holds_what_the_lazy_cubes_hold(tmp_path, one_shard_per_repeat, clean):
     made = preprocess_runs(runs(), clean, CUT, kinds=["eeg"], dataset="simulated").cubes["sub-01/eeg"]
     wanted = count_dropped(made.compute(scheduler="synchronous"))
@@ -119,6 +118,28 @@ def test_store_runs__the_same_bits_on_workers(tmp_path, one_shard_per_repeat):
         kept(tmp_path / "there", client=client)
     here, there = (stores.open_cube(tmp_path / one, "eeg/sub-01/eeg").values for one in ("here", "there"))
     np.testing.assert_array_equal(here, there)
+
+
+def test_store_runs__pooled_ica_has_the_same_bits_on_workers(tmp_path, one_shard_per_repeat):
+    kept(tmp_path / "here", clean=POOLED)
+    settings = {
+        "n_workers": 1,
+        "threads_per_worker": 1,
+        "host": "127.0.0.1",
+        "dashboard_address": "127.0.0.1:0",
+    }
+    with (
+        LocalCluster(processes=True, memory_limit="2GB", **settings) as cluster,
+        Client(cluster) as client,
+        get_task_stream(client=client) as stream,
+    ):
+        kept(tmp_path / "there", clean=POOLED, client=client)
+    assert sum("preprocess-ica" in str(task["key"]) for task in stream.data) == 1
+    here, there = (stores.open_cube(tmp_path / one, "eeg/sub-01/eeg") for one in ("here", "there"))
+    assert here.values.tobytes() == there.values.tobytes()
+    for name in here.coords:
+        np.testing.assert_array_equal(here[name], there[name])
+    assert stores.notes(tmp_path / "here", here.name) == stores.notes(tmp_path / "there", here.name)
 
 
 def test_store_runs__other_settings_events_or_data_are_refused(tmp_path):
