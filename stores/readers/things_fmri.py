@@ -3,7 +3,7 @@
 As tables: `sub-01_ResponseData.h5` (voxel x trial) and two CSV files; `things_fmri_volumes` reads the NIfTI
 files. 8,640 images were shown once (`train`) and 100 were shown 12 times (`test`). Pandas wrote the HDF5 file
 and left pickles beside the numbers, which are never touched. A block is a stripe of voxels, contiguous in the
-file, which is thus read once for `train` and once for `test`.
+file, which is read once for `train` and `test` together.
 """
 
 import re
@@ -31,6 +31,7 @@ from stores.readers.things_stems import concept_of, stem_of
 from stores.readers.trials import (
     PIECE_BYTES,
     TRIALS,
+    ByUnit,
     Chunks,
     Indices,
     Piece,
@@ -253,7 +254,7 @@ READER: Final = Reader(
 
 
 @dataclass(frozen=True)
-class VoxelRows:
+class VoxelRows(ByUnit):
     """A dataset (unit, trial), read in stripes of whole rows."""
 
     path: Path
@@ -268,4 +269,4 @@ class VoxelRows:
                 stop = min(start + step, units.stop)
                 values = single(self.path, self.name, found[start:stop])
                 where = slice(start - units.start, stop - units.start)
-                yield slice(None), where, slice(0, 1), values.T[trials][:, :, None]
+                yield slice(None), where, slice(0, 1), values.take(trials, axis=1).T[:, :, None]

@@ -73,6 +73,13 @@ class Pieces(Protocol):
         """Yield pieces that together hold all that is asked for."""
 
 
+class ByUnit:
+    """Marks `Pieces` of a source that holds the trials of a unit together: they may be asked for in any order.
+
+    Blocks of them lie in memory as in the source and in the store, unit by unit, so that nothing is transposed.
+    """
+
+
 @dataclass(frozen=True)
 class TrialReader:
     """Blocks (stimulus, unit, time, repeat), float32, of a recording."""
@@ -82,28 +89,8 @@ class TrialReader:
 
     def __call__(self, where: Region) -> NDArray[np.float32]:
         """Values there; NaN where a stimulus was not presented as often. Raises InputError."""
-        table = self.trials[where[0], where[3]]
-        shape = (
-            table.shape[0],
-            where[1].stop - where[1].start,
-            where[2].stop - where[2].start,
-            table.shape[1],
-        )
-        row, repeat = np.nonzero(table >= 0)
-        found = np.empty(shape, np.float32)
-        if len(row) < table.size:
-            found[...] = np.nan
-        order = np.argsort(table[row, repeat], kind="stable")
-        row, repeat = row[order], repeat[order]
-        asked = table[row, repeat]
-        got = 0
-        if len(asked):
-            for trials, units, times, values in self.pieces(asked, where[1], where[2]):
-                found[row[trials], units, times, repeat[trials]] = values
-                got += values.size
-        if got != (wanted := len(asked) * shape[1] * shape[2]):  # else what is left would be chance numbers
-            raise InputError(f"{self.pieces} gave {got} values of {wanted}")
-        return found
+        (block,) = _read(self.pieces, [_block(self, where)], *where[1:3])
+        return block.values
 
 
 def together(
@@ -119,25 +106,80 @@ def together(
     if len(spans) > 1:
         raise ValueError(f"regions of different units or times cannot be read together: {dict(where)}")
     units, times = next(iter(where.values()))[1:3]
-    places, found = {}, {}
-    for name, part in where.items():
-        table = readers[name].trials[part[0], part[3]]
-        row, repeat = np.nonzero(table >= 0)
-        order = np.argsort(table[row, repeat], kind="stable")
-        places[name] = row[order], repeat[order], table[row[order], repeat[order]]
-        shape = (table.shape[0], units.stop - units.start, times.stop - times.start, table.shape[1])
-        found[name] = np.full(shape, np.nan, np.float32)
-    asked = np.unique(np.concatenate([trials for _, _, trials in places.values()]))
+    made = _read(pieces, [_block(readers[name], part) for name, part in where.items()], units, times)
+    return {name: block.values for name, block in zip(where, made, strict=True)}
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Values to be, and the trials that they are made of in the order asked for: `slots` are their places among
+    (stimulus, repeat)."""
+
+    values: NDArray[np.float32]
+    slots: Indices
+    trials: Indices
+
+    def put(self, own: slice, units: slice, times: slice, values: NDArray[Any]) -> None:
+        """values : (trial, unit, time) of some of the trials."""
+        slots = self.slots[own]
+        if self.values.flags.c_contiguous:
+            row, repeat = np.divmod(slots, self.values.shape[3])
+            self.values[row, units, times, repeat] = values
+        elif len(slots):
+            by_unit = self.values.transpose(1, 2, 0, 3)
+            flat = by_unit.reshape(*by_unit.shape[:2], -1)
+            run = slots[-1] - slots[0] + 1 == len(slots)  # ascending, thus without a gap
+            flat[units, times, slice(slots[0], slots[-1] + 1) if run else slots] = values.transpose(1, 2, 0)
+
+
+def _block(reader: TrialReader, where: Region) -> _Block:
+    table = reader.trials[where[0], where[3]]
+    units, times = (one.stop - one.start for one in where[1:3])
+    slots = np.flatnonzero(table >= 0)
+    if isinstance(reader.pieces, ByUnit):
+        values = np.empty((units, times, *table.shape), np.float32).transpose(2, 0, 1, 3)
+    else:
+        values = np.empty((len(table), units, times, table.shape[1]), np.float32)
+        slots = slots[np.argsort(table.flat[slots], kind="stable")]
+    if len(slots) < table.size:
+        values[...] = np.nan
+    return _Block(values, slots, table.ravel()[slots])
+
+
+def _read(pieces: Pieces, blocks: Sequence[_Block], units: slice, times: slice) -> Sequence[_Block]:
+    """The blocks, filled. Raises InputError."""
+    asked = np.concatenate([block.trials for block in blocks])
+    by_unit = isinstance(pieces, ByUnit)
+    if not by_unit:
+        asked = np.unique(asked)
     got = 0
     for some, at, when, values in pieces(asked, units, times) if len(asked) else ():
-        here = asked[some]
-        for name, (row, repeat, trials) in places.items():
-            own = slice(*np.searchsorted(trials, [here[0], here[-1] + 1]).tolist())
-            found[name][row[own], at, when, repeat[own]] = values[np.searchsorted(here, trials[own])]
+        begin, here = 0, slice(*some.indices(len(asked))[:2])
+        for block in blocks:
+            count = len(block.trials)
+            own, rows = _shared(here, begin, count) if by_unit else _found(asked[here], block.trials)
+            block.put(own, at, when, values[rows])
+            begin += count
         got += values.size
+    # Else what is left would be chance numbers.
     if got != (wanted := len(asked) * (units.stop - units.start) * (times.stop - times.start)):
         raise InputError(f"{pieces} gave {got} values of {wanted}")
-    return found
+    return blocks
+
+
+def _shared(here: slice, begin: int, count: int) -> tuple[slice, slice | Indices]:
+    """Of a piece of all that was asked for, and the `count` trials from `begin` on: those that are in both, by
+    their place among the latter and in the piece."""
+    first, last = max(here.start, begin), min(here.stop, begin + count)
+    last = max(first, last)
+    return slice(first - begin, last - begin), slice(first - here.start, last - here.start)
+
+
+def _found(here: Indices, trials: Indices) -> tuple[slice, slice | Indices]:
+    """As `_shared`, for ascending trials of a piece, and of a block."""
+    own = slice(*np.searchsorted(trials, [here[0], here[-1] + 1]).tolist())
+    rows = np.searchsorted(here, trials[own])
+    return own, slice(None) if np.array_equal(rows, np.arange(len(here))) else rows
 
 
 def blocks(shape: Sequence[int], dtype: npt.DTypeLike, *, whole: Sequence[str], slow: str) -> Chunks:
