@@ -8,7 +8,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import h5py
 import numpy as np
@@ -34,6 +34,19 @@ SUBJECT: Final = "general/subject/subject_id"
 MOST_SPIKES: Final = 10**10
 MARGIN: Final = 10.0**-DIGITS
 Times = NDArray[np.float64]
+
+
+class Units(NamedTuple):
+    """The table of units: where each one's spikes start in the file, when it was recorded, what is known of it.
+
+    first : (unit + 1,).    intervals : None where the file does not say.    left : columns not in `coords`.
+    """
+
+    ids: Sequence[str]
+    first: Indices
+    intervals: Sequence[NDArray[Any]] | None
+    coords: Labels
+    left: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -118,57 +131,66 @@ def read(
     hdf5_heaps.check(path)
     with opened(path) as file:
         who = _who(path, file)
-        about, left = columns(path, group(path, file, "units"), but="spike_times")
-        ids = [f"u{one}" for one in about.pop("id", np.zeros(0)).tolist()]
-        if not ids:
-            raise InputError(
-                f"{path}: units has no rows, or no column 'id'; it has {', '.join(file['units'])}"
-            )
-        dataset(path, file, "units/spike_times", ndim=1, kinds="f", longest=MOST_SPIKES)
-        first = ends(path, file["units"], "spike_times", len(ids))
-        intervals = recorded(path, file["units"], len(ids))
-        places = electrodes(path, file, len(ids))
+        units = _units(path, file)
         found, others = shown_in(path, file, table, stimulus, onset)
+    attrs = {
+        "quantity": "firing rate" if rate else "spike count",
+        "units": "spikes/s" if rate else "spikes",
+        "bin_width": width,
+        **who,
+    }
+    left = [*units.left, *(f"table {one}, without stimuli" for one in others)]
+    return {name: _cube(path, units, one, edges, rate, attrs, left) for name, one in found.items()}
+
+
+def _units(path: Path, file: h5py.File) -> Units:
+    about, left = columns(path, group(path, file, "units"), but="spike_times")
+    ids = [f"u{one}" for one in about.pop("id", np.zeros(0)).tolist()]
+    if not ids:
+        raise InputError(f"{path}: units has no rows, or no column 'id'; it has {', '.join(file['units'])}")
+    dataset(path, file, "units/spike_times", ndim=1, kinds="f", longest=MOST_SPIKES)
+    first = ends(path, file["units"], "spike_times", len(ids))
+    intervals = recorded(path, file["units"], len(ids))
+    places = electrodes(path, file, len(ids))
     about.pop("electrodes", None)
-    coords = {**_free(about, places), **places, "spikes_in_file": (UNIT, np.diff(first))}
-    gone = [
-        f"column {one} of units" for one in left if one not in ("spike_times", "electrodes", "obs_intervals")
-    ]
-    dropped = dict.fromkeys([*gone, *(f"table {one}, without stimuli" for one in others)], 1)
-    cubes = {}
-    for name, one in found.items():
-        block, stimuli, labels, none = _trials(path, one, first, intervals, edges, rate)
-        shape = (len(stimuli), len(ids), len(edges) - 1, block.trials.shape[1])
-        cubes[name] = cube_of(
-            lazy(block, shape, np.float32, split=1, source=path),
-            SPIKES,
-            stimuli=stimuli,
-            units=unique(path, "units/id", ids),
-            time=np.round((edges[:-1] + edges[1:]) / 2, DIGITS),
-            sources=[path],
-            attrs={
-                "quantity": "firing rate" if rate else "spike count",
-                "units": "spikes/s" if rate else "spikes",
-                "bin_width": width,
-                **who,
-            },
-            coords={**labels, **coords},
-            dropped={
-                **dropped,
-                **dict.fromkeys([f"column {gap} of {one.where}" for gap in one.left], 1),
-                "presentations without a stimulus or an onset": none,
-            },
-        )
-    return cubes
+    used = ("spike_times", "electrodes", "obs_intervals")
+    return Units(
+        ids,
+        first,
+        intervals,
+        {**_free(about, places), **places, "spikes_in_file": (UNIT, np.diff(first))},
+        [f"column {one} of units" for one in left if one not in used],
+    )
+
+
+def _cube(
+    path: Path,
+    units: Units,
+    shown: Shown,
+    edges: Times,
+    rate: bool,
+    attrs: Mapping[str, Any],
+    left: Sequence[str],
+) -> xr.DataArray:
+    """The cube of one table of presentations; left : what of the session is in no cube."""
+    block, stimuli, labels, none = _trials(path, shown, units, edges, rate)
+    shape = (len(stimuli), len(units.ids), len(edges) - 1, block.trials.shape[1])
+    left = [*left, *(f"column {one} of {shown.where}" for one in shown.left)]
+    return cube_of(
+        lazy(block, shape, np.float32, split=1, source=path),
+        SPIKES,
+        stimuli=stimuli,
+        units=unique(path, "units/id", units.ids),
+        time=np.round((edges[:-1] + edges[1:]) / 2, DIGITS),
+        sources=[path],
+        attrs=attrs,
+        coords={**labels, **units.coords},
+        dropped={**dict.fromkeys(left, 1), "presentations without a stimulus or an onset": none},
+    )
 
 
 def _trials(
-    path: Path,
-    shown: Shown,
-    first: Indices,
-    intervals: Sequence[NDArray[Any]] | None,
-    edges: Times,
-    rate: bool,
+    path: Path, shown: Shown, units: Units, edges: Times, rate: bool
 ) -> tuple[Counts, tuple[str, ...], Labels, int]:
     """The blocks of one table, its stimuli, what is known of them, and how many rows name none."""
     stems = stimulus_ids(path, shown.where, shown.stimuli)
@@ -180,11 +202,11 @@ def _trials(
     if not kept:
         raise InputError(f"{path}: {shown.where} names no stimulus with an onset")
     order = presented([stems[n] for n in kept], kept)
-    inside = np.ones((len(first) - 1, len(stems)), bool)
-    for unit, spans in enumerate(intervals or ()):
+    inside = np.ones((len(units.ids), len(stems)), bool)
+    for unit, spans in enumerate(units.intervals or ()):
         begin, end = (shown.onsets + edge for edge in (edges[0] + MARGIN, edges[-1] - MARGIN))
         inside[unit] = ((spans[:, :1] <= begin) & (end <= spans[:, 1:])).any(axis=0)
-    block = Counts(path, first, shown.onsets, order.trials, inside, edges, rate)
+    block = Counts(path, units.first, shown.onsets, order.trials, inside, edges, rate)
     return block, order.stimuli, event_coords(order, shown.table), len(stems) - len(kept)
 
 
