@@ -114,7 +114,9 @@ def test_store_runs__goes_on_after_a_kill(tmp_path, one_shard_per_repeat, monkey
 
 def test_store_runs__the_same_bits_on_workers(tmp_path, one_shard_per_repeat):
     kept(tmp_path / "here")
-    with Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+    with Client(
+        processes=False, n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    ) as client:
         kept(tmp_path / "there", client=client)
     here, there = (stores.open_cube(tmp_path / one, "eeg/sub-01/eeg").values for one in ("here", "there"))
     np.testing.assert_array_equal(here, there)
