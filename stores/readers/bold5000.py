@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from stores.dims import REPEAT, STIMULUS, UNIT
 from stores.errors import InputError
 from stores.readers.cubes import Labels, cube_of, texts
-from stores.readers.files import load_mat
+from stores.readers.files import load_mat, nearest
 from stores.readers.hdf5 import opened
 from stores.readers.lazy import from_blocks, plausible
 from stores.readers.presentations import labels
@@ -215,11 +215,10 @@ def _files(path: Path, tr: str) -> dict[str, Path]:
 def _listing(path: Path, subject: str) -> Path:
     """The list of images beside a file or above it."""
     name = LIST.format(subject.removeprefix("CSI"))
-    for folder in path.absolute().parents[:4]:
-        for one in (folder / name, folder / "stim_lists" / name):
-            if one.is_file():
-                return one
-    raise InputError(f"{path}: there is no stim_lists/{name} beside it or above, which names its images")
+    found = nearest(path.absolute().parents[:4], name, f"stim_lists/{name}")
+    if found is None:
+        raise InputError(f"{path}: there is no stim_lists/{name} beside it or above, which names its images")
+    return found
 
 
 READER: Final = Reader(

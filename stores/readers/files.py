@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import lru_cache
@@ -59,6 +59,11 @@ def find(path: Path, name: str) -> Path:
             + (f". Is {near[0]} the same under another name?" if near else "")
         )
     return path / name
+
+
+def nearest(folders: Iterable[Path], *names: str) -> Path | None:
+    """The first file that has one of these names in a folder, one folder after another; None if there is none."""
+    return next((one for folder in folders for name in names if (one := folder / name).is_file()), None)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import xarray as xr
 from stores.dims import STIMULUS, UNIT
 from stores.errors import InputError
 from stores.readers.cubes import cube_of, texts, unique
-from stores.readers.files import find
+from stores.readers.files import find, nearest
 from stores.readers.lazy import lazy
 from stores.readers.npy import Stored, array, header
 from stores.readers.reader import Reader
@@ -112,11 +112,10 @@ def _number(path: Path, concept: str) -> int:
 
 
 def _metadata(folder: Path) -> Path:
-    for place in (folder, *folder.resolve().parents[:3]):
-        for found in (place / METADATA, place / "image_set" / METADATA):
-            if found.is_file():
-                return found
-    raise InputError(f"{folder} and the folders above hold no {METADATA}, nor image_set/{METADATA}")
+    found = nearest((folder, *folder.resolve().parents[:3]), METADATA, f"image_set/{METADATA}")
+    if found is None:
+        raise InputError(f"{folder} and the folders above hold no {METADATA}, nor image_set/{METADATA}")
+    return found
 
 
 READER: Final = Reader(
