@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ def provenance(made_from: Mapping[str, Any]) -> dict[str, Any]:
 
     Versions are told but not hashed: an upgrade that changes results raises the step's code version.
     """
-    return {"content_key": content_key(made_from), "made_from": dict(made_from), "versions": versions()}
+    return {"content_key": content_key(made_from), "made_from": dict(made_from), "versions": dict(versions())}
 
 
-def versions() -> dict[str, str]:
+@cache  # each is read from a file
+def versions() -> Mapping[str, str]:
     """Versions of Python and of the packages that decide a cube's numbers."""
     found = {"python": platform.python_version()}
     for package in RECORDED:
