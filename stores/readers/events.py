@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stores.dims import REPEAT, STIMULUS
+from stores.dims import STIMULUS
 from stores.errors import InputError
 from stores.readers.cubes import Labels, texts
+from stores.readers.presentations import constant, spread
 from stores.readers.tables import NONE
 from stores.readers.trials import Presented
 
@@ -59,18 +60,12 @@ def event_coords(shown: Presented, table: pd.DataFrame) -> Labels:
     for column in table.columns:
         name = re.sub(r"\W+", "_", str(column)).strip("_") or "column"
         values = numeric(table[column])
-        label: tuple[str | tuple[str, ...], Any]
-        if values is not None:
-            # A whole number marks "no trial" by -1, unless it could be meant.
-            kind, label = "trial", shown.coord(values if values.min() >= 0 else values.astype(np.float64))
+        if values is None:
+            values = texts("" if absent(one) else _plain(one) for one in table[column])
+        if values.dtype.kind == "O" and constant(shown, values):
+            found[_free(f"event_{name}", found)] = (STIMULUS, values[shown.trials[:, 0]])
         else:
-            words = texts("" if absent(one) else _plain(one) for one in table[column])
-            grid = np.where(shown.trials < 0, "", words[shown.trials.clip(0)])
-            steady = ((grid == grid[:, :1]) | (shown.trials < 0)).all()
-            kind, label = (
-                ("event", (STIMULUS, grid[:, 0])) if steady else ("trial", ((STIMULUS, REPEAT), grid))
-            )
-        found[_free(f"{kind}_{name}", found)] = label
+            found[_free(f"trial_{name}", found)] = spread(shown, values)
     return found
 
 

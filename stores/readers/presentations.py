@@ -14,20 +14,25 @@ from stores.readers.trials import Presented
 def labels(shown: Presented, columns: Mapping[str, NDArray[Any]]) -> Labels:
     """Columns (trial,) under their names: (stimulus,) if they are the same in all presentations of each one.
 
-    Others are (stimulus, repeat): NaN, "" or, for whole numbers from 0, -1 where there was no presentation.
+    Others are (stimulus, repeat), as `spread` gives them.
     """
     found: dict[str, tuple[str | tuple[str, ...], Any]] = {}
     for name, values in columns.items():
         free = f"presentation_{name}" if name in CUBE else name
         if constant(shown, values):
             found[free] = (STIMULUS, values[shown.trials[:, 0]])
-        elif values.dtype.kind in "OU":
-            words = texts(values)[shown.trials.clip(0)]
-            found[free] = ((STIMULUS, REPEAT), np.where(shown.trials < 0, "", words))
         else:
-            negative = values.dtype.kind == "i" and values.min() < 0
-            found[free] = shown.coord(values.astype(np.float64) if negative else values)
+            found[free] = spread(shown, values)
     return found
+
+
+def spread(shown: Presented, values: NDArray[Any]) -> tuple[tuple[str, str], NDArray[Any]]:
+    """Values (trial,) as (stimulus, repeat): NaN, "" or, for whole numbers from 0, -1 where there was none."""
+    if values.dtype.kind in "OU":
+        return (STIMULUS, REPEAT), np.where(shown.trials < 0, "", texts(values)[shown.trials.clip(0)])
+    # A whole number marks "none" by -1, unless it could be meant.
+    meant = values.dtype.kind == "i" and values.min() < 0
+    return shown.coord(values.astype(np.float64) if meant else values)
 
 
 def constant(shown: Presented, values: NDArray[Any]) -> bool:
