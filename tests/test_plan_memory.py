@@ -9,13 +9,13 @@ import numpy as np
 import psutil
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
 
 import stores
 from pipeline import rsa
 from pipeline.plan import plan
 from stores.dims import CUBE
 from tests.rsa_cubes import cube, patterns
+from tests.workers import workers
 
 SHAPE = (1000, 15_000, 100, 1)
 """6 GB in single precision."""
@@ -91,11 +91,7 @@ def test_plan__holds_for_a_cube_of_6_gb_on_two_workers_of_1_gb(tmp_path):
     scores = rsa.compare(rsa.rdm(large), model)
     promised = plan(scores).check(LIMIT)
     assert promised.bytes_in >= large.nbytes
-    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "memory_limit": LIMIT}
-    with (
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, **options) as cluster,
-        Client(cluster) as client,
-    ):
+    with workers(WORKERS, memory=LIMIT) as client:
         pids = client.run(os.getpid)
         with watched([psutil.Process(pid) for pid in pids.values()]) as peaks:
             found = scores.compute()

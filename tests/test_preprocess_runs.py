@@ -11,7 +11,6 @@ import mne
 import numpy as np
 import pytest
 from dask.utils import key_split
-from distributed import Client, LocalCluster
 
 import stores
 from pipeline.plan import plan
@@ -33,6 +32,7 @@ from pipeline.preprocess import (
 )
 from stores.errors import InputError
 from tests import recordings
+from tests.workers import workers
 
 CODES = Triggers(recordings.STIMULI)
 ICA = Ica(n_components=7, ecg_threshold=0.5, eog_threshold=0.8)
@@ -89,18 +89,12 @@ def test_preprocess_runs__one_task_for_each_run_whatever_is_asked():
     assert plan(cube).peak_bytes > 4 * 8 * 19 * recorded("1").n_times - 1
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_preprocess_runs__the_same_bits_on_workers(workers):
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_preprocess_runs__the_same_bits_on_workers(count):
     made = lazily()
     cube, record = made.cubes["sub-01/eeg"], made.records["sub-01/ses-A/run-1"]
     here = dask.compute(cube, record, scheduler="synchronous")
-    settings = {
-        "n_workers": workers,
-        "threads_per_worker": 1,
-        "host": "127.0.0.1",
-        "dashboard_address": "127.0.0.1:0",
-    }
-    with LocalCluster(processes=True, memory_limit="2GB", **settings) as cluster, Client(cluster):
+    with workers(count):
         there = dask.compute(cube, record)
     for found in (there, dask.compute(cube, record, scheduler="threads")):
         np.testing.assert_array_equal(found[0].values, here[0].values)

@@ -8,7 +8,6 @@ import mne
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +28,7 @@ from stores.layout import layout
 from stores.specs import SOURCES
 from tests.layouts import freesurfer
 from tests.source_heads import SFREQ, cubes_of, epochs_of, head_to_mri, noise_of, planted, sensors
+from tests.workers import workers
 
 COARSE = replace(FACES_SOURCES, spacing="oct3", reduce_rank=True)
 METHODS = ("MNE", "dSPM", "sLORETA", "LCMV")
@@ -514,13 +514,7 @@ def test_sources__same_bits_on_workers(head, trials, tmp_path):
     values, cubes = trials
     made = operator(head, values)
     wanted = sources(cubes, made, task_bytes=TIGHT)
-    settings = {
-        "n_workers": 2,
-        "threads_per_worker": 1,
-        "host": "127.0.0.1",
-        "dashboard_address": "127.0.0.1:0",
-    }
-    with LocalCluster(processes=True, memory_limit="2GB", **settings) as cluster, Client(cluster) as client:
+    with workers(2) as client:
         assert wanted.values.tobytes() == wanted.compute(scheduler="synchronous").values.tobytes()
         assert store_sources(tmp_path, "found", wanted, made_from={"seed": 0}, client=client) == 1
     assert (

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster, get_task_stream
+from distributed import Client, get_task_stream
 
 import stores
 from pipeline.preprocess import (
@@ -22,6 +22,7 @@ from pipeline.preprocess import (
     storing,
 )
 from tests import recordings
+from tests.workers import workers
 
 CODES = Triggers(recordings.STIMULI)
 CLEAN = CleanSettings(filter=Filter(l_freq=0.5, h_freq=30.0))
@@ -124,17 +125,7 @@ def test_store_runs__the_same_bits_on_workers(tmp_path, one_shard_per_repeat):
 
 def test_store_runs__pooled_ica_has_the_same_bits_on_workers(tmp_path, one_shard_per_repeat):
     kept(tmp_path / "here", clean=POOLED)
-    settings = {
-        "n_workers": 1,
-        "threads_per_worker": 1,
-        "host": "127.0.0.1",
-        "dashboard_address": "127.0.0.1:0",
-    }
-    with (
-        LocalCluster(processes=True, memory_limit="2GB", **settings) as cluster,
-        Client(cluster) as client,
-        get_task_stream(client=client) as stream,
-    ):
+    with workers(1) as client, get_task_stream(client=client) as stream:
         kept(tmp_path / "there", clean=POOLED, client=client)
     assert sum("preprocess-ica" in str(task["key"]) for task in stream.data) == 1
     here, there = (stores.open_cube(tmp_path / one, "eeg/sub-01/eeg") for one in ("here", "there"))

@@ -5,7 +5,6 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from pipeline.rsa.layout import layout
 from stores.dims import CUBE
 from stores.specs import RDM
 from tests.rsa_cubes import cube, patterns
+from tests.workers import workers
 
 METRICS = sorted(kernels.METRICS)
 SHAPE = (17, 12, 4, 3)
@@ -80,15 +80,9 @@ def by_every_scheduler(lazy):
     for threads in (1, 2):
         with dask.config.set(scheduler="threads", num_workers=threads):
             yield f"{threads} threads", lazy.values
-    for workers in (1, 2):
-        settings = {
-            "n_workers": workers,
-            "threads_per_worker": 1,
-            "host": "127.0.0.1",
-            "dashboard_address": "127.0.0.1:0",
-        }
-        with LocalCluster(processes=True, memory_limit="2GB", **settings) as cluster, Client(cluster):
-            yield f"{workers} workers", lazy.values
+    for count in (1, 2):
+        with workers(count):
+            yield f"{count} workers", lazy.values
 
 
 def test_rdm__same_bits_on_every_scheduler(tmp_path):

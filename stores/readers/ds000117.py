@@ -23,13 +23,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stores.dims import REPEAT, STIMULUS, TIME, UNIT
+from stores.dims import STIMULUS, TIME, UNIT
 from stores.errors import InputError
 from stores.readers.cubes import cube_of, texts
 from stores.readers.ds000117_catalogue import DATASET, DELAY, EXAMPLE, Kind, Recording, catalogue
 from stores.readers.events import event_coords
 from stores.readers.fif import told, whole
 from stores.readers.lazy import from_blocks
+from stores.readers.presentations import spread
 from stores.readers.reader import Reader
 from stores.readers.sensors import sensors
 from stores.readers.slabs import single
@@ -203,10 +204,7 @@ def _labels(shown: Presented, table: pd.DataFrame) -> dict[str, Any]:
         "file": (STIMULUS, texts(table["file"].iloc[at])),
         **event_coords(shown, table[["run", "trigger", "onset", "sample"]]),
         # Spelled out, for where no stimulus was shown twice it would be told of stimuli.
-        "trial_presentation": (
-            (STIMULUS, REPEAT),
-            np.where(shown.trials < 0, "", table["presentation"].to_numpy(object)[shown.trials.clip(0)]),
-        ),
+        "trial_presentation": spread(shown, table["presentation"].to_numpy(object)),
     }
 
 

@@ -38,7 +38,7 @@ def read(
     """
     path = Path(path).expanduser()
     files = {split: find(path, name) for split, name in FILES.items()}
-    listing = metadata or _metadata(files["train"].parent)
+    listing = Path(metadata).expanduser() if metadata else _metadata(files["train"].parent)
     names = unpickled(listing, allow_pickle, scratch)
     return {split: _cube(file, split, listing, names, allow_pickle, scratch) for split, file in files.items()}
 
