@@ -53,17 +53,20 @@ def blocks(cube: xr.DataArray, sizes: Mapping[str, int]) -> da.Array:
 
     Computes nothing, and copies nothing: values in memory are those that are there when the result is computed.
     """
-    if cube.chunks is None:
-        return _views(cube.values, tuple(sizes.get(str(dim), -1) for dim in cube.dims))
-    # Without coordinates, which would be cut as well, at a cost.
-    data: da.Array = reblock(cube.drop_vars(list(cube.coords)), sizes).variable.data
+    if cube.chunks is not None:  # without coordinates, which would be cut as well, at a cost
+        bare = reblock(cube.drop_vars(list(cube.coords)), sizes).variable
+    else:
+        name = f"in-memory-{uuid.uuid4().hex}"  # no fingerprint, for which all values would be read
+        if cube.variable._in_memory:  # else a file opened without blocks, which asking for values would read
+            return _views(name, cube.values, tuple(sizes.get(str(dim), -1) for dim in cube.dims))
+        bare = cube.variable.chunk(dict(sizes), name=name)
+    data: da.Array = bare.data
     return data
 
 
-def _views(values: npt.NDArray[Any], sizes: tuple[int, ...]) -> da.Array:
+def _views(name: str, values: npt.NDArray[Any], sizes: tuple[int, ...]) -> da.Array:
     """Views of `values` as blocks; Dask's own way copies all of them."""
     chunks = normalize_chunks(sizes, values.shape, dtype=values.dtype)  # type: ignore[no-untyped-call]
-    name = f"in-memory-{uuid.uuid4().hex}"  # no fingerprint, for which all values would be read
     keys = itertools.product([name], *(range(len(chunk)) for chunk in chunks))
     slices = slices_from_chunks(chunks)  # type: ignore[no-untyped-call]
     tasks = {key: values[at] for key, at in zip(keys, slices, strict=True)}

@@ -123,6 +123,16 @@ def test_blocks__of_values_in_memory_and_of_lazy_ones(computing_forbidden):
     np.testing.assert_array_equal(lazy.compute(), x)
 
 
+def test_blocks__of_a_file_opened_without_blocks_reads_nothing_yet(tmp_path):
+    x = xr.DataArray(np.arange(20.0).reshape(4, 5), dims=("a", "b"), name="x")
+    x.to_zarr(tmp_path / "x.zarr", consolidated=False)
+    opened = xr.open_dataset(tmp_path / "x.zarr", engine="zarr", consolidated=False)["x"]
+    data = blocks.blocks(opened, {"a": -1, "b": 2})
+    (tmp_path / "x.zarr" / "x" / "c" / "0" / "0").unlink()
+    assert data.chunks == ((4,), (2, 2, 1))
+    assert np.isnan(data.compute()).all()
+
+
 def test_read_bytes__counts_sources_once():
     source = da.ones((10, 10), chunks=5)
     made = blocks.mapped(

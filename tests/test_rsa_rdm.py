@@ -150,6 +150,10 @@ def test_rdm__unknown_metric_offers_a_near_match(wrong, near):
         (lambda c: c.drop_vars("stimulus"), "no stimulus ids"),
         (lambda c: c.isel(stimulus=[0]), "1 stimuli"),
         (lambda c: c.isel(unit=[]), "no unit"),
+        (lambda c: c.isel(time=[]), "no time"),
+        (lambda c: c.isel(stimulus=[0, 1, 0]), "has stimuli more than once, such as"),
+        (lambda c: c.values, "this is a ndarray"),
+        (lambda c: c.to_dataset(name="x"), "this is a Dataset"),
         (lambda c: c.astype(complex), "complex128"),
     ],
 )

@@ -66,7 +66,7 @@ class Common(NamedTuple):
 
 def common(trials: npt.NDArray[Any], distance: Distance) -> Common:
     """What the stimuli of trials (stimulus, unit, repeat) share, estimated from SAMPLE of them: any shift gives
-    the same distances, one that is near gives exact ones."""
+    the same distances, one that is near gives them more exactly."""
     if len(trials) > SAMPLE:  # at random, for stimuli come in blocks and cycles
         some = np.random.default_rng(len(trials)).choice(len(trials), SAMPLE, replace=False)
         shared, used = _estimated(trials[np.sort(some)], distance)

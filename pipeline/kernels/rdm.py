@@ -249,7 +249,7 @@ def _fill(out: Floats, made: Prepared, space: Room) -> None:
             squares = np.add.outer(made.square[tall], made.square[wide])
             tails(_square(whole, squares, units), out[run])
     else:
-        # Half the squared distance of unit vectors, which is exact where they are near.
+        # Half the squared distance of y, small where directions are alike, so that its rounding is small too.
         half = made.half.astype(out.dtype)
         for strip, tall, wide, run in products(space):
             np.subtract(half[wide], strip, out=strip)

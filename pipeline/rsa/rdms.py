@@ -31,9 +31,11 @@ def rdm(
 
     Pairs are in `numpy.triu_indices(k=1)` order of the cube's own stimuli (rsatoolbox sorts them), named by
     `stimulus_a` and `stimulus_b`. Float32 values are multiplied in single precision where rounding costs
-    least, and have distances in single precision; all else in double. Distances are right to about 1e-7 of
-    their size. Raises ValueError for an unknown metric, SchemaError for what is no cube, PlanError where not
-    even the smallest task fits.
+    least, and have distances in single precision; all else in double. In single precision distances are right
+    to about 1e-7 of what is usual between these stimuli: of a pair that is a million times nearer than others
+    nothing is known but that; doubles (`cube.astype(float)`) tell. A cube in memory is not copied, and read
+    when the result is computed. Raises ValueError for an unknown metric, SchemaError for what is no cube,
+    PlanError where not even the smallest task fits.
     """
     choose("metric", metric, kernels.METRICS)
     _require_cube(cube)
@@ -93,6 +95,10 @@ def _tiles_of_prepared(
 
 
 def _require_cube(cube: xr.DataArray) -> None:
+    if not isinstance(cube, xr.DataArray):
+        raise SchemaError(
+            f"an RDM is made from a cube, an xarray.DataArray with dims {CUBE}; this is a {type(cube).__name__}"
+        )
     if cube.dims != CUBE:
         raise SchemaError(f"an RDM is made from a cube with dims {CUBE}; this array has {cube.dims}")
     if cube.dtype.kind not in "fiub":
@@ -101,9 +107,17 @@ def _require_cube(cube: xr.DataArray) -> None:
         raise SchemaError(
             "the cube has no stimulus ids, by which RDMs are compared; give it a `stimulus` coordinate"
         )
-    if (empty := [dim for dim in (UNIT, REPEAT) if cube.sizes[dim] == 0]) or cube.sizes[STIMULUS] < 2:
+    if not (ids := cube.indexes[STIMULUS]).is_unique:
+        twice = ids[ids.duplicated()].unique()
+        raise SchemaError(
+            f"the cube has stimuli more than once, such as {list(twice[:3])}; make repeats of them"
+        )
+    empty = [dim for dim in (UNIT, TIME, REPEAT) if cube.sizes[dim] == 0]
+    if empty or cube.sizes[STIMULUS] < 2:
         what = f"no {' and no '.join(empty)}" if empty else f"{cube.sizes[STIMULUS]} stimuli"
-        raise SchemaError(f"the cube has {what}; an RDM needs two stimuli, a unit and a repeat at least")
+        raise SchemaError(
+            f"the cube has {what}; an RDM needs two stimuli, a unit, a time and a repeat at least"
+        )
 
 
 def _labelled(cube: xr.DataArray, data: da.Array, metric: str) -> xr.DataArray:
