@@ -76,7 +76,6 @@ def _study_file(folder: Path) -> Path:
             "layer show in their simulated MEG? The network is SqueezeNet with random weights."
         ),
         "store": str(folder),
-        "seed": SEED,
         "steps": {
             "network": {
                 "verb": "extract",

@@ -1,8 +1,9 @@
 """study.yaml -> steps -> verbs: what is asked, what is there already, and what is done next."""
 
 from pipeline.study.imports import described, import_cubes, is_big
+from pipeline.study.reading import read_study
 from pipeline.study.run import Listener, Run, check, run_study
-from pipeline.study.schema import Study, StudyError, read_study
+from pipeline.study.schema import Study, StudyError
 
 __all__ = [
     "Listener",

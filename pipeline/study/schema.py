@@ -1,15 +1,11 @@
-"""A study file, parsed once at the door: unknown keys, wrong types and missing variables, all at once."""
+"""What a study may say, as frozen records; what it says wrong, in words."""
 
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class StudyError(ValueError):
@@ -121,42 +117,13 @@ STEPS: Final[dict[str, type[BaseModel]]] = {
 
 
 class Study(_Strict):
-    """What is asked: a store, a seed, and named steps in the order in which they run."""
+    """What is asked: a store, and named steps in the order in which they run."""
 
     title: str
     about: str = ""
     variables: dict[str, str | None] = Field(default_factory=dict)
     store: str
-    seed: int = 0
     steps: dict[str, Step] = Field(min_length=1)
-
-
-def read_study(path: str | Path, settings: Iterable[str] = ()) -> Study:
-    """Parse a study file.
-
-    settings : `KEY=VALUE` texts; KEY is a variable of the study, or a dotted place such as
-    `steps.human-it.method`, whose VALUE is then read as YAML.
-    Raises StudyError with every fault.
-    """
-    file = Path(path)
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StudyError(f"there is no study file {file}") from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise StudyError(f"{file} cannot be read: {fault}") from fault
-    except yaml.YAMLError as fault:
-        raise StudyError(f"{file} is not YAML: {fault}") from fault
-    if not isinstance(tree, dict):
-        raise StudyError(f"{file} holds no study: wanted the keys title, store and steps")
-    faults: list[str] = []
-    for setting in settings:
-        _apply(tree, setting, faults)
-    tree = _substituted(tree, faults)
-    study = _parsed(tree, faults)
-    if faults or study is None:
-        raise StudyError(f"{file}:\n  - " + "\n  - ".join(faults))
-    return study
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -167,58 +134,8 @@ def near(word: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(names)}" if names else ""
 
 
-def _apply(tree: dict[str, Any], setting: str, faults: list[str]) -> None:
-    key, sign, value = setting.partition("=")
-    if not sign or not key:
-        faults.append(f"--set {setting!r} is not KEY=VALUE")
-        return
-    variables = tree.get("variables") or {}
-    if "." not in key and key not in tree:
-        if key not in variables:
-            faults.append(f"--set {key}: the study has no variable of this name{near(key, variables)}")
-            return
-        variables[key] = value
-        return
-    if key in variables:
-        variables[key] = value
-        return
-    node, parts = tree, key.split(".")
-    for part in parts[:-1]:
-        node = node.get(part) if isinstance(node, dict) else None  # type: ignore[assignment]
-        if not isinstance(node, dict):
-            faults.append(f"--set {key}: the study has no {part!r} there")
-            return
-    node[parts[-1]] = yaml.safe_load(value)
-
-
-def _substituted(tree: dict[str, Any], faults: list[str]) -> dict[str, Any]:
-    """The tree with every `${name}` replaced; variables without a value are faults."""
-    variables = tree.get("variables") or {}
-    if not isinstance(variables, dict):
-        faults.append("'variables' is not a mapping of names to values")
-        return tree
-    used: set[str] = set()
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {k: walk(v) for k, v in node.items()}
-        if isinstance(node, list):
-            return [walk(v) for v in node]
-        if isinstance(node, str):
-            used.update(VARIABLE.findall(node))
-            return VARIABLE.sub(lambda found: str(variables.get(found[1]) or found[0]), node)
-        return node
-
-    replaced = {key: value if key == "variables" else walk(value) for key, value in tree.items()}
-    for name in sorted(used):
-        if name not in variables:
-            faults.append(f"${{{name}}} is not a variable of the study{near(name, variables)}")
-        elif variables[name] in (None, ""):
-            faults.append(f"variable {name!r} has no value; give one with --set {name}=...")
-    return replaced
-
-
-def _parsed(tree: Mapping[str, Any], faults: list[str]) -> Study | None:
+def parsed(tree: Mapping[str, Any], faults: list[str]) -> Study | None:
+    """The study that a tree of YAML is; None where it is none, which `faults` then tells."""
     try:
         return Study.model_validate(tree)
     except ValidationError as found:
