@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
+from pipeline.kernels import moments
 from pipeline.kernels import rdm as kernels
 from pipeline.kernels.patterns import SAMPLE
 from pipeline.kernels.triangle import pairs
@@ -31,8 +32,8 @@ def in_parts(block, metric, stripes, tiles):
     units = np.array_split(np.arange(block.shape[1]), stripes)
     edges = np.linspace(0, block.shape[0], tiles + 1).astype(int)
     for rows in pairwise(edges.tolist()):
-        parts = [kernels.moments(block[:, u], metric=metric, rows=rows) for u in units]
-        out.append(kernels.merged_rdm(parts, metric=metric, rows=rows))
+        parts = [moments.moments(block[:, u], metric=metric, rows=rows) for u in units]
+        out.append(moments.merged_rdm(parts, metric=metric, rows=rows))
     return np.concatenate(out, axis=1)
 
 
@@ -186,9 +187,9 @@ def test_rdm__of_equal_patterns_is_zero_and_never_negative(metric, dtype):
 def test_rdm__changes_no_input(metric):
     x = patterns(9, (12, 10, 2, 3), missing=0.1)
     before = x.copy()
-    parts = [kernels.moments(x[:, s], metric=metric) for s in (slice(0, 5), slice(5, 10))]
+    parts = [moments.moments(x[:, s], metric=metric) for s in (slice(0, 5), slice(5, 10))]
     kept = [[np.copy(value) for value in part[:3]] for part in parts]
-    kernels.merged_rdm(parts, metric=metric)
+    moments.merged_rdm(parts, metric=metric)
     kernels.rdm(x, metric=metric)
     np.testing.assert_array_equal(x, before)
     for part, copies in zip(parts, kept, strict=True):

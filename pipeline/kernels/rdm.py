@@ -7,10 +7,9 @@ rsatoolbox's:
     cosine        1 - x_i x_j / (|x_i| |x_j|)
     euclidean     |x_i - x_j|^2 / P          (squared)
 
-All three follow from sums over units of x_i x_j, so a stripe of units gives `moments`, `merge` adds those of
-several stripes, and `merged_rdm` finishes. Pairs are in `numpy.triu_indices(k=1)` order, where a range of
-rows is one contiguous run, so a large matrix is made in tiles of rows. Tiles that are made at the same time
-can share patterns: `prepare` those of some stimuli, and `prepared_rdm` makes a tile of them.
+Pairs are in `numpy.triu_indices(k=1)` order, where a range of rows is one contiguous run, so a large matrix is
+made in tiles of rows. `rdm` makes one of the values of all units; `moments` are for stripes of units. Tiles that
+are made at the same time can share patterns: `prepare` those of some stimuli, and `prepared_rdm` makes a tile.
 
 NaN is a missing trial: repeats are averaged without it. A stimulus that still has a NaN or an infinity in
 any unit (never seen there) has NaN distances to every other stimulus; drop such units or stimuli first to
@@ -19,7 +18,7 @@ compare the rest. A pattern that is constant (correlation) or all zero (cosine) 
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +34,7 @@ from pipeline.kernels.patterns import (
     directions,
     patterns,
 )
-from pipeline.kernels.triangle import PANEL, Room, Rows, beside, pairs, products, room, strips, tails
+from pipeline.kernels.triangle import PANEL, Room, Rows, beside, pairs, products, room, tails
 
 Metric = Literal["correlation", "euclidean", "cosine"]
 METRICS: Final[Mapping[str, Distance]] = MappingProxyType(
@@ -51,20 +50,6 @@ Prepared = Patterns | Directions
 """What tells some stimuli apart, made once for all tiles."""
 
 
-class Moments(NamedTuple):
-    """Sums over `units` units, for the rows of one tile.
-
-    products : (time, pair) x_i x_j summed over units, about the means where the metric centres.
-    squares, means : (time, stimulus from the first row of the tile on); squares are NaN for an incomplete
-    stimulus.
-    """
-
-    products: Doubles
-    squares: Doubles
-    means: Doubles
-    units: int
-
-
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Precision of the block products and of distances: single for what single holds exactly, else double."""
     return np.dtype(np.float32 if np.can_cast(dtype, np.float32) else np.float64)
@@ -78,20 +63,6 @@ def rdm_bytes(stimuli: int, units: int, times: int, repeats: int, dtype: np.dtyp
     return block + values * working_dtype(dtype).itemsize + SCRATCH
 
 
-def moments_bytes(
-    stimuli: int, units: int, times: int, repeats: int, dtype: np.dtype[Any], rows: Rows
-) -> int:
-    """Peak bytes of `moments`: as `rdm`, with the sums of products, which are double, for distances."""
-    wider = 8 - working_dtype(dtype).itemsize
-    made = rdm_bytes(stimuli, units, times, repeats, dtype, rows)
-    return made + times * pairs(stimuli, rows) * wider
-
-
-def merge_bytes(stimuli: int, times: int, parts: int, rows: Rows) -> int:
-    """Peak bytes of `merge` or `merged_rdm` of `parts` moments: those, and their sum or its distances."""
-    return (parts + 1) * times * pairs(stimuli, rows) * 8 + SCRATCH
-
-
 def rdm(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None) -> Floats:
     """Distances of all pairs whose first stimulus lies in `rows`.
 
@@ -100,7 +71,7 @@ def rdm(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None) ->
     """
     first, stop = rows or (0, block.shape[0])
     out: Floats = np.empty((block.shape[2], pairs(block.shape[0], (first, stop))), working_dtype(block.dtype))
-    y, space = _room(block, (first, stop))
+    y, space = make_room(block, (first, stop))
     for t in range(len(out)):
         trials = block[first:, :, t, :]
         _fill(out[t], _prepared(trials, y, common(trials, METRICS[metric]), METRICS[metric]), space)
@@ -126,96 +97,8 @@ def prepared_rdm(parts: Sequence[Prepared]) -> Floats:
     return out
 
 
-def merged_rdm(
-    parts: Sequence[Moments], *, metric: Metric, dtype: npt.DTypeLike = np.float64, rows: Rows | None = None
-) -> Floats:
-    """Distances from the moments of all stripes of units, added in the order given.
-
-    Returns (time, pair), rounded to `dtype` at the end.
-    """
-    sums = _sums(parts)
-    out: Floats = np.empty(parts[0].products.shape, dtype)
-    direction = np.power(sums.squares, -0.5, out=np.full_like(sums.squares, np.nan), where=sums.squares > 0)
-    for t, tall, wide, run, part in _summed(parts, sums, rows):
-        if METRICS[metric].angular:
-            part *= tails(np.multiply.outer(direction[t, tall], direction[t, wide]))
-            np.subtract(1.0, part, out=part)
-            np.maximum(part, 0.0, out=out[t, run])
-        else:
-            out[t, run] = _square(
-                part, tails(np.add.outer(sums.squares[t, tall], sums.squares[t, wide])), sums.units
-            )
-    return out
-
-
-def moments(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None) -> Moments:
-    """Sums of products over a stripe of units; `block` : (stimulus, unit, time, repeat)."""
-    first, stop = rows or (0, block.shape[0])
-    stimuli, units, times, _ = block[first:].shape
-    out = np.empty((times, pairs(block.shape[0], (first, stop))))
-    squares, means = np.empty((times, stimuli)), np.empty((times, stimuli))
-    y, space = _room(block, (first, stop))
-    for t in range(times):
-        trials = block[first:, :, t, :]
-        made = patterns(trials, y, common(trials, METRICS[metric]), METRICS[metric])
-        for strip, _, _, run in _full_products(made, space):
-            tails(strip, out[t, run])
-        squares[t], means[t] = made.square, made.mean
-    return Moments(out, squares, means, units)
-
-
-def merge(parts: Sequence[Moments], *, rows: Rows | None = None) -> Moments:
-    """Moments of several stripes together, added in the order given; no part is changed."""
-    sums = _sums(parts)
-    out = np.empty_like(parts[0].products)
-    for t, _, _, run, part in _summed(parts, sums, rows):
-        out[t, run] = part
-    return Moments(out, sums.squares, sums.means, sums.units)
-
-
-class _Sums(NamedTuple):
-    """Of all parts together; `offsets` (part, time, stimulus) are the parts' means about the common ones,
-    weighted so that a plain product sums over parts."""
-
-    squares: Doubles
-    means: Doubles
-    offsets: Doubles
-    units: int
-
-
-def _sums(parts: Sequence[Moments]) -> _Sums:
-    units = sum(part.units for part in parts)
-    # From the first one's means on, so that parts of equal means have exactly these: a constant pattern
-    # stays one.
-    first = parts[0].means
-    means = first + np.sum([(part.units / units) * (part.means - first) for part in parts], axis=0)
-    offsets = np.stack([np.sqrt(part.units) * (part.means - means) for part in parts])
-    squares = np.sum([part.squares for part in parts], axis=0) + np.square(offsets).sum(axis=0)
-    return _Sums(squares, means, offsets, units)
-
-
-def _summed(
-    parts: Sequence[Moments], sums: _Sums, rows: Rows | None
-) -> Iterator[tuple[int, slice, slice, slice, Doubles]]:
-    """Yield the products of all parts in strips: time, rows, columns, run of pairs, and the strip, to be used up.
-
-    About the common means m: sum_s [C_s + P_s (m_s - m)(m_s - m)'] (Chan, Golub and LeVeque 1979), which
-    stays exact where the means are large beside the variance.
-    """
-    width = sums.squares.shape[1]
-    height = (rows or (0, width))[1] - (rows or (0, 0))[0]
-    for t in range(len(sums.squares)):
-        moved = bool(sums.offsets[:, t].any())
-        for tall, wide, run in strips(width, height):
-            strip = parts[0].products[t, run].copy()
-            for part in parts[1:]:
-                strip += part.products[t, run]
-            if moved:
-                strip += tails(sums.offsets[:, t, tall].T @ sums.offsets[:, t, wide])
-            yield t, tall, wide, run, strip
-
-
-def _room(block: npt.NDArray[Any], rows: Rows) -> tuple[Floats, Room]:
+def make_room(block: npt.NDArray[Any], rows: Rows) -> tuple[Floats, Room]:
+    """`room` for the patterns of one time of a block, and for tiles of the rows."""
     return room(block.shape[0] - rows[0], block.shape[1], rows[1] - rows[0], working_dtype(block.dtype))
 
 
@@ -231,7 +114,7 @@ def _joined(parts: Sequence[Prepared]) -> Prepared:
     )
 
 
-def _full_products(made: Patterns, space: Room) -> Iterator[tuple[Doubles, slice, slice, slice]]:
+def full_products(made: Patterns, space: Room) -> Iterator[tuple[Doubles, slice, slice, slice]]:
     """Yield (x_i - mean_i)(x_j - mean_j) in strips, double; rows, columns and run as `products`."""
     for strip, tall, wide, run in products(space):
         whole = np.add.outer(made.dot[tall], made.dot[wide])
@@ -245,9 +128,9 @@ def _fill(out: Floats, made: Prepared, space: Room) -> None:
     """Distances of the pairs in `space`; rounding alone makes one negative, and NaN stays."""
     if isinstance(made, Patterns):
         units = made.y.shape[1]
-        for whole, tall, wide, run in _full_products(made, space):
+        for whole, tall, wide, run in full_products(made, space):
             squares = np.add.outer(made.square[tall], made.square[wide])
-            tails(_square(whole, squares, units), out[run])
+            tails(square_distance(whole, squares, units), out[run])
     else:
         # Half the squared distance of y, small where directions are alike, so that its rounding is small too.
         half = made.half.astype(out.dtype)
@@ -257,7 +140,7 @@ def _fill(out: Floats, made: Prepared, space: Room) -> None:
             np.maximum(tails(strip, out[run]), 0.0, out=out[run])
 
 
-def _square(part: Floats, squares: Floats, units: int) -> Floats:
+def square_distance(part: Floats, squares: Floats, units: int) -> Floats:
     """(x_i x_i + x_j x_j - 2 x_i x_j) / P, in place, from the products and the sums of squares."""
     part *= -2.0
     part += squares

@@ -10,7 +10,8 @@ import xarray as xr
 
 from pipeline.blocks import FAN_IN
 from pipeline.errors import PlanError
-from pipeline.kernels.rdm import SCRATCH, merge_bytes, moments_bytes, rdm_bytes
+from pipeline.kernels.moments import merge_bytes, moments_bytes
+from pipeline.kernels.rdm import SCRATCH, rdm_bytes
 from pipeline.kernels.triangle import Rows, pairs
 from pipeline.plan import size
 from stores.dims import REPEAT, STIMULUS, TIME, UNIT

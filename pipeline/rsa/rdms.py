@@ -11,6 +11,7 @@ import xarray as xr
 from dask.base import tokenize
 
 from pipeline import blocks
+from pipeline.kernels import moments
 from pipeline.kernels import rdm as kernels
 from pipeline.kernels.triangle import Rows, pairs
 from pipeline.rsa.layout import layout
@@ -65,16 +66,16 @@ def _tile(name: str, values: da.Array, t: int, k: int, options: dict[str, Any]) 
     if len(source) == 1:
         return {(name, t, k): (blocks.task(kernels.rdm, **options), source[0])}
     label, _, token = name.rpartition("-")
-    moments = blocks.task(kernels.moments, **options)
+    stripe = blocks.task(moments.moments, **options)
     parts: dict[blocks.Key, Any] = {
-        (f"{label}-stripe-{token}", u, t, k): (moments, key) for u, key in enumerate(source)
+        (f"{label}-stripe-{token}", u, t, k): (stripe, key) for u, key in enumerate(source)
     }
     return parts | blocks.tree(
         label,
         list(parts),
         out=(name, t, k),
-        merge=blocks.task(kernels.merge, rows=options["rows"]),
-        finish=blocks.task(kernels.merged_rdm, dtype=kernels.working_dtype(values.dtype), **options),
+        merge=blocks.task(moments.merge, rows=options["rows"]),
+        finish=blocks.task(moments.merged_rdm, dtype=kernels.working_dtype(values.dtype), **options),
     )
 
 
