@@ -76,6 +76,15 @@ class ImageFolder:
         """SHA-256 over (id, SHA-256 of the bytes) of every image; where the folder lies does not count."""
         return _digest((name, file.sha256) for name, file in zip(self.ids, self.files, strict=True))
 
+    @property
+    def losses(self) -> str:
+        """What was left out, in one line, each file with its reason; empty where all were read."""
+        if not self.skipped:
+            return ""
+        named = "; ".join(_cut([f"{file} {reason}" for file, reason in self.skipped]))
+        total = len(self.ids) + len(self.skipped)
+        return f"{len(self.skipped)} of {total} images in {self.root} are left out: {named}"
+
     def coords(self) -> dict[str, tuple[str, ...]]:
         """The file of each stimulus, relative to the folder."""
         return {"file": tuple(file.path for file in self.files)}
@@ -135,13 +144,13 @@ def read_folder(
 ) -> ImageFolder:
     """Read every image of a folder once: its id is the file's stem, and ids are sorted.
 
-    Every file with an image's suffix is hashed and decoded. Hidden files (`._x.png`, `.DS_Store`) are no
+    Whatever has an image's suffix is hashed and decoded. Hidden files (`._x.png`, `.DS_Store`) are no
     stimuli. on_error : "raise" lists every unreadable file at once; "skip" leaves them out and records them.
     Raises InputError: no folder, nothing in it, two files of one stem, unreadable files.
     """
     if on_error not in ("raise", "skip"):
         raise InputError(f"on_error is {on_error!r}; choose 'raise' or 'skip'")
-    root = Path(path)
+    root = Path(path).absolute()  # tasks read it again, in whatever folder their worker was started
     found = _image_paths(root, recursive)
     _refuse_duplicates(root, found)
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
@@ -203,17 +212,20 @@ def _image_paths(root: Path, recursive: bool) -> list[str]:
     """Paths of all images, relative to `root`, as POSIX text."""
     if not root.is_dir():
         raise InputError(f"{root} is not a folder of images{'; it is a file' if root.is_file() else ''}")
-    every = root.rglob("*") if recursive else root.iterdir()
-    files = [path.relative_to(root) for path in every if path.is_file()]
+    every = list(root.rglob("*") if recursive else root.iterdir())
+    # What is no file goes along, to be named among those that cannot be used.
+    below = [path.relative_to(root) for path in every if not (recursive and path.is_dir())]
     found = sorted(
         path.as_posix()
-        for path in files
+        for path in below
         if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
     )
     if not found:
-        below = "" if recursive else "; `recursive: true` looks into its folders as well"
+        folders = sum(path.is_dir() for path in every)
+        into = "; its folders are not looked into" if folders and not recursive else ""
         raise InputError(
-            f"no images in {root} ({len(files)} other files){below}. Images end in {', '.join(SUFFIXES)}"
+            f"no images in {root} ({len(every) - folders} other files){into}. "
+            f"Images end in {', '.join(SUFFIXES)}"
         )
     return found
 
@@ -238,6 +250,8 @@ def _refuse_duplicates(root: Path, paths: Sequence[str]) -> None:
 def _read(root: Path, path: str) -> ImageFile | str:
     """What is kept of one file, or in words why it cannot be used."""
     try:
+        if reason := _no_file(root / path):
+            return reason
         data = (root / path).read_bytes()
         height, width = decode(data).shape[:2]
     except UndecodableError as error:
@@ -245,6 +259,15 @@ def _read(root: Path, path: str) -> ImageFile | str:
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return ImageFile(path, hashlib.sha256(data).hexdigest(), (height, width))
+
+
+def _no_file(path: Path) -> str:
+    """In words what lies at `path` instead of a file; a pipe among them would keep whoever reads it waiting."""
+    if path.is_file():
+        return ""
+    if path.is_symlink() and not path.exists():
+        return f"is a link to {path.readlink()}, which is not there"
+    return f"is a {'folder' if path.is_dir() else 'device or pipe'}, not a file"
 
 
 def _cut(lines: list[str]) -> list[str]:

@@ -18,6 +18,8 @@ from pipeline.extract import block_size, extract, units
 from pipeline.extract_task import ActivationSource
 from pipeline.fill import Block
 from pipeline.models import ModelError, NetworkSpec, activations, build, find, network_spec
+from pipeline.study import Run, Study, run_study
+from pipeline.study.run import Silent
 from stores.errors import IncompleteError, InputError, KeyMismatchError
 from stores.images import image_cube
 from stores.stimuli import ImageFolder, read_folder, read_images
@@ -328,3 +330,19 @@ def test_block_size__is_whole_batches_within_the_budget(spec: NetworkSpec) -> No
         replace(found[0], shape=(64, 224, 224))
     ]  # 12.8 MB per stimulus: one batch is more than the budget
     assert block_size(huge, 1000, 16, "float32") == 16
+
+
+def test_study__says_what_its_folder_left_out(tmp_path: Path, spec: NetworkSpec) -> None:
+    class Heard(Silent):
+        lines: list[str] = []  # noqa: RUF012
+
+        def said(self, text: str) -> None:
+            self.lines.append(text)
+
+    folder = write_images(tmp_path / "images", 3)
+    (folder / "bad.png").write_bytes(b"")
+    step = {"verb": "extract", "network": spec.name, "untrained": 3, "layers": ["conv"]}
+    step |= {"folder": str(folder), "on_error": "skip"}
+    study = Study.model_validate({"title": "t", "store": str(tmp_path / "store"), "steps": {"x": step}})
+    run_study(Run(study, Heard()))
+    assert Heard.lines == [f"1 of 4 images in {folder} are left out: bad.png is empty"]

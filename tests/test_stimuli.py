@@ -1,6 +1,7 @@
 """Folders of images and cubes of pixels as stimuli: what is read, what is refused, and how it is told."""
 
 import io
+import os
 import pickle
 import struct
 import warnings
@@ -141,13 +142,44 @@ def test_folder__skips_and_records_when_told_to(tmp_path: Path) -> None:
     assert folder.digest == read_folder(fill(tmp_path / "clean", "good.png", "fine.jpg")).digest
 
 
+def test_folder__names_what_is_no_file(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "good.png", "folder.png/below.png")
+    (folder / "lost.png").symlink_to("nowhere/lost.png")
+    os.mkfifo(folder / "pipe.png")
+    with pytest.raises(InputError, match=r"3 of 4 images") as caught:
+        read_folder(folder)
+    assert "lost.png is a link to nowhere/lost.png, which is not there" in str(caught.value)
+    assert "folder.png is a folder, not a file" in str(caught.value)
+    assert "pipe.png is a device or pipe, not a file" in str(caught.value)
+    assert read_folder(folder, on_error="skip").ids == ("good",)
+    assert read_folder(folder, on_error="skip", recursive=True).ids == ("below", "good")
+
+
+def test_folder__says_what_it_skipped_in_one_line(tmp_path: Path) -> None:
+    (fill(tmp_path, "a.png", "b.png") / "bad.png").write_bytes(b"")
+    said = read_folder(tmp_path, on_error="skip").losses
+    assert said == f"1 of 3 images in {tmp_path} are left out: bad.png is empty"
+    (tmp_path / "bad.png").unlink()
+    assert read_folder(tmp_path, on_error="skip").losses == ""
+
+
+def test_folder__named_from_here_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, "pictures/a.png")
+    monkeypatch.chdir(tmp_path)
+    folder = read_folder("pictures")
+    monkeypatch.chdir("/")
+    assert np.array_equal(folder.decode(0), noise(seed=0))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda p: p / "nowhere", "is not a folder"),
         (lambda p: fill(p, "a.png") / "a.png", "it is a file"),
         (lambda p: p, "no images in"),
-        (lambda p: fill(p, "below/a.png"), "recursive: true"),
+        (lambda p: fill(p, "below/a.png"), r"\(0 other files\); its folders are not looked into"),
         (lambda p: fill(p, "a.png", "a.jpg"), r"'a': a\.jpg, a\.png"),
     ],
 )

@@ -300,5 +300,8 @@ def _network(step: ExtractStep) -> models.NetworkSpec:
 
 def _stimuli(run: Run, step: ExtractStep) -> Stimuli:
     if step.folder is not None:
-        return read_folder(step.folder, on_error=step.on_error)
+        folder = read_folder(step.folder, on_error=step.on_error)
+        if folder.losses:
+            run.listener.said(folder.losses)
+        return folder
     return read_images(run.root, str(step.stimuli))
