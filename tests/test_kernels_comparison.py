@@ -116,10 +116,15 @@ def test_score__walks_shared_axes_together():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_noise_ceiling__one_subject_has_no_lower_bound(method):
-    lower, upper = noise_ceiling(np.random.default_rng(6).random((1, 20)), method=method)
-    assert np.isnan(lower)
-    assert upper == pytest.approx(1)
+def test_compare__rounding_takes_no_score_beyond_one(method):
+    a = np.random.default_rng(8).random((300, 25))
+    found = compare(a, np.concatenate([a, -a]), method=method)
+    assert abs(found).max() == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_noise_ceiling__one_subject_has_none(method):
+    assert np.isnan(noise_ceiling(np.random.default_rng(6).random((1, 20)), method=method)).all()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,7 +2,8 @@
 rsatoolbox).
 
 upper : mean over subjects of the score of a subject with all subjects pooled, itself among them.
-lower : the same with the *other* subjects pooled; NaN for a single subject, who has no others.
+lower : the same with the *other* subjects pooled.
+Both are NaN for a single subject: nobody is left to pool, and likeness to oneself bounds nothing.
 
 Pooling is what the comparator would like best: RDMs over their root mean square for `cosine`, z-scored for
 `corr`, ranked for the rank comparators, then averaged. (rsatoolbox also shifts the `corr` pool, which no
@@ -26,14 +27,13 @@ def noise_ceiling(rdms: npt.NDArray[Any], *, method: Method) -> npt.NDArray[np.f
         bounds = [noise_ceiling(stack, method=method) for stack in rdms]
         return np.stack(bounds) if bounds else np.empty((*rdms.shape[:-2], 2))
     rdms = np.asarray(rdms, dtype=np.float64)
-    subjects = len(rdms)
     missing = np.isnan(rdms[0])
     shaped = np.full_like(rdms, np.nan)
     shaped[:, ~missing] = _shaped(rdms[:, ~missing], method)
     total = shaped.sum(axis=0)
+    if len(rdms) == 1:
+        return np.full(2, np.nan)
     upper = [_score(total, one, method) for one in rdms]
-    if subjects == 1:
-        return np.array([np.nan, upper[0]])
     lower = [_score(total - own, one, method) for own, one in zip(shaped, rdms, strict=True)]
     return np.array([np.mean(lower), np.mean(upper)])
 

@@ -104,6 +104,8 @@ def score(a: Prepared, b: Prepared, *, method: Method) -> npt.NDArray[np.float64
         else:
             # Copied: a block that was sent may lie unaligned in memory, where NumPy multiplies without BLAS.
             result[:] = np.array(x, order="C") @ np.array(y, order="C").T
+    # No score lies beyond 1, but the rounded product of a direction with itself may, by a few ulp.
+    np.clip(out, -1.0, 1.0, out=out)
     return out.reshape(*a.shape[0], *a.shape[1], *b.shape[1])
 
 

@@ -26,7 +26,7 @@ def noise_ceiling(
     """Lower and upper bound on the score any model can reach against `rdms`: lazy (bound[, time]).
 
     rdms : (subject, [time,] pair), spec `rdm_stack`. upper: each subject against all pooled; lower: each
-    against the others pooled, NaN for a single subject. How they are pooled depends on the method
+    against the others pooled; both NaN for a single subject. How they are pooled depends on the method
     (`kernels.ceiling`). Raises ValueError for an unknown method, SchemaError for what is no stack of RDMs,
     PlanError where a task is too big; computing raises ValueError where subjects do not lack the same pairs.
     """
