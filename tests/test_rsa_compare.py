@@ -135,6 +135,26 @@ def test_compare__refuses_what_is_no_rdm(subjects):
         rsa.compare(subjects.drop_vars(STIMULUS_B), subjects)
 
 
+@pytest.mark.parametrize("wrong", [np.zeros((3, 36)), [0.1, 0.2], xr.Dataset()])
+def test_verbs__say_what_else_they_were_given(subjects, networks, wrong):
+    what = f"is a {type(wrong).__name__}; wanted an xarray.DataArray, as `rdm` makes"
+    with pytest.raises(stores.SchemaError, match=f"the first RDM {what}"):
+        rsa.compare(wrong, subjects)
+    with pytest.raises(stores.SchemaError, match=f"the second RDM {what}"):
+        rsa.compare(subjects, wrong)
+    with pytest.raises(stores.SchemaError, match=f"the stack of RDMs {what}"):
+        rsa.noise_ceiling(wrong)
+    with pytest.raises(stores.SchemaError, match=f"the reference {what}"):
+        rsa.evaluate(networks, wrong)
+    with pytest.raises(stores.SchemaError, match=f"candidate 'net/a' {what}"):
+        rsa.evaluate({"net/a": wrong}, subjects)
+
+
+def test_evaluate__wants_candidates_by_name(subjects, networks):
+    with pytest.raises(stores.SchemaError, match="candidates are a list; wanted RDMs by name"):
+        rsa.evaluate(list(networks.values()), subjects)
+
+
 @settings(max_examples=15)
 @given(
     subject=st.integers(1, 4),
@@ -169,8 +189,7 @@ def test_noise_ceiling__needs_subjects(subjects):
     with pytest.raises(stores.SchemaError, match="needs RDMs along 'subject'"):
         rsa.noise_ceiling(subjects.isel({SUBJECT: []}))
     one = rsa.noise_ceiling(subjects.isel({SUBJECT: [0]}))
-    assert np.isnan(one.sel(bound="lower")).all()
-    np.testing.assert_allclose(one.sel(bound="upper"), 1)
+    assert np.isnan(one).all(), "leaving out the only one leaves nobody"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -198,10 +217,11 @@ def test_evaluate__takes_labels_from_the_name_where_the_rdm_has_none(subjects, n
     assert list(result.layer.values) == ["blocks/0", "pixels"]
 
 
-def test_evaluate__one_subject_has_no_error_bar(subjects, networks):
+def test_evaluate__one_subject_has_neither_error_bar_nor_ceiling(subjects, networks):
     result = rsa.evaluate(networks, subjects.isel({SUBJECT: [0]})).compute()
     assert np.isnan(result.sem).all()
     assert np.isnan(result.ceiling_lower).all()
+    assert np.isnan(result.ceiling_upper).all()
     np.testing.assert_allclose(result, result.subject_score, atol=1e-12)
 
 

@@ -34,10 +34,17 @@ def evaluate(
 
     values : score with the mean over subjects of the measured RDMs.
     subject_score, sem : mean over subjects of the score with each one's RDM, and its standard error (ddof 1;
-    NaN for one subject). ceiling_lower, ceiling_upper : `noise_ceiling` of the reference, which bounds these.
+    NaN for one subject). ceiling_lower, ceiling_upper : `noise_ceiling` of the reference, which bounds these
+    (NaN for one subject, too).
     """
+    if not isinstance(candidates, Mapping):
+        raise SchemaError(
+            f"the candidates are a {type(candidates).__name__}; wanted RDMs by name, such as "
+            "{'alexnet/conv1': rdm(cube)}"
+        )
     if not candidates:
         raise ValueError("there is no candidate to evaluate; give at least one RDM by name")
+    require_pairs(reference, "the reference")
     validate(reference, RDM_STACK)
     if reference.chunks is None:  # lazy from here on, so that it is prepared once for all candidates
         reference = reference.copy(deep=False, data=blocks.blocks(reference, {}))

@@ -16,6 +16,8 @@ EXAMPLES: Final = 3
 def require_pairs(rdms: xr.DataArray, which: str) -> None:
     """Raise SchemaError unless `rdms` lies on named pairs."""
     wanted = f"wanted a dim {PAIR!r} with coordinates {STIMULUS_A!r} and {STIMULUS_B!r} on it, as `rdm` makes"
+    if not isinstance(rdms, xr.DataArray):
+        raise SchemaError(f"{which} is a {type(rdms).__name__}; wanted an xarray.DataArray, as `rdm` makes")
     if PAIR not in rdms.dims:
         raise SchemaError(f"{which} has dims {rdms.dims}; {wanted}")
     for name in (STIMULUS_A, STIMULUS_B):
