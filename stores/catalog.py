@@ -8,9 +8,9 @@ import pandas as pd
 
 from stores.dims import VALUES
 from stores.place import Place
+from stores.target import CUBE_FILES
 
 COLUMNS = ("name", "modality", "sizes", "dtype", "bytes", "complete", "made_from", "content_key")
-OWN_FILES = frozenset({"zarr.json", "origin.json", "manifest.json", "complete"})
 
 
 def names(root: Any) -> Iterator[str]:
@@ -23,7 +23,7 @@ def _walk(place: Place, prefix: str) -> Iterator[str]:
         if folder.startswith("."):
             continue
         here = place / folder
-        if here.files() & OWN_FILES:
+        if here.files() & CUBE_FILES:
             yield prefix + folder
         else:
             yield from _walk(here, f"{prefix}{folder}/")

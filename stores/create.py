@@ -1,9 +1,11 @@
 """Creating a cube whole, or finding the one that a killed run left; one writer at a time."""
 
 import contextlib
+import re
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Final
 
 import dask.array
 import numpy as np
@@ -18,8 +20,27 @@ from stores.lock import LOCK, locked
 from stores.place import Place, check_name, no_space_is_told
 from stores.provenance import content_key, differing, provenance
 from stores.specs import SCHEMA_VERSION
-from stores.target import ORIGIN, Target, hash_of, read_target, size_and_crc
+from stores.target import (
+    COMPLETE,
+    CUBE_FILES,
+    JOURNAL,
+    MANIFEST,
+    NOTES,
+    ORIGIN,
+    Target,
+    hash_of,
+    read_target,
+    size_and_crc,
+)
 from stores.validate import validate
+
+SCHEMA: Final = "neurocube_schema"
+OURS: Final = re.compile(
+    rf"{'|'.join(map(re.escape, sorted(CUBE_FILES)))}|{NOTES}/[^/]+\.json|[^/]+/(zarr\.json|c(/\d+)*)"
+)
+"""Files of a cube."""
+DEBRIS: Final = re.compile(rf"zarr\.json|{LOCK}|{re.escape(JOURNAL)}|(.+/)?[^/]+\.[0-9a-f]{{32}}\.partial")
+"""Files that a killed creation may leave before it has said whose they are."""
 
 
 @contextlib.contextmanager
@@ -39,7 +60,8 @@ def writing(
     template : dims, dtype, coordinates and attrs; its values are never computed.
     made_from : plain JSON of everything that decides the values; its hash is the content key.
     access, stimuli, steps : see `stores.layout.layout`.
-    Raises SchemaError, KeyMismatchError (made from something else, unless `overwrite`), LockedError.
+    Raises SchemaError, KeyMismatchError (made from something else, unless `overwrite`), LockedError; and
+    SchemaError where another cube lies above or below this name, or files that are no cube's lie in its folder.
     """
     place = Place.of(root) / check_name(name)
     if 0 in template.shape:
@@ -48,6 +70,7 @@ def writing(
     content_key(made_from)  # raises before anything is created, where a value is not plain JSON
     with locked(place):
         if overwrite or not _usable(place, name, made_from):
+            _check_free(Place.of(root), name)
             shape = layout(
                 tuple(map(str, template.dims)),
                 template.shape,
@@ -80,6 +103,44 @@ def _usable(place: Place, name: str, made_from: Mapping[str, Any]) -> bool:
     )
 
 
+def _check_free(root: Place, name: str) -> None:
+    """Refuse a name whose folder holds, or lies in, what is not this cube's: creating clears the folder."""
+    for above in (*map(str, PurePosixPath(name).parents[:-1]), ""):
+        if (root / above).files() & CUBE_FILES:
+            raise SchemaError(
+                f"{name} in {root} would lie inside of the cube {root / above}. Take another name."
+            )
+    there = sorted((root / name).sizes())
+    if below := [
+        f"{name}/{file}" for file in there if "/" in file and PurePosixPath(file).name in CUBE_FILES
+    ]:
+        cubes = dict.fromkeys(str(PurePosixPath(file).parent) for file in below)
+        raise SchemaError(
+            f"{name} in {root} is the beginning of the names of other cubes: {_some(cubes)}. Take another name."
+        )
+    ours = _is_ours(root / name, there)
+    if foreign := [one for one in there if not (DEBRIS.fullmatch(one) or (ours and OURS.fullmatch(one)))]:
+        raise SchemaError(
+            f"{root / name} holds files that are not a cube's, which making {name} would delete: "
+            f"{_some(foreign)}. Move them away, or take another name."
+        )
+
+
+def _is_ours(place: Place, files: Iterable[str]) -> bool:
+    """Whether this folder's Zarr group is a cube, or what a killed creation left of one; not just anybody's."""
+    if ORIGIN in files:
+        return True
+    try:
+        return SCHEMA in place.read_json("zarr.json")["attributes"]
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _some(names: Iterable[str]) -> str:
+    found = list(names)
+    return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+
+
 def _create(
     place: Place,
     template: xr.DataArray,
@@ -87,6 +148,8 @@ def _create(
     shape: Layout,
 ) -> None:
     """Write metadata and coordinates, then `origin.json`: without it the folder counts as debris."""
+    for own in (COMPLETE, MANIFEST, ORIGIN):  # in this order: killed in between, it is a cube that was begun
+        place.delete(own)
     place.clear(keep=(LOCK,))
     dataset = _as_dataset(template, made_from)
     with no_space_is_told(place.url), warnings.catch_warnings():
@@ -126,7 +189,7 @@ def _as_dataset(template: xr.DataArray, made_from: Mapping[str, Any]) -> xr.Data
     # Without indexes: a million unit ids would be hashed and never looked up.
     coords = xr.Coordinates({name: _plain(coord) for name, coord in template.coords.items()}, indexes={})
     variables = {VALUES: xr.Variable(template.dims, blank, attrs)}
-    return xr.Dataset(variables, coords, {"neurocube_schema": SCHEMA_VERSION})
+    return xr.Dataset(variables, coords, {SCHEMA: SCHEMA_VERSION})
 
 
 def _plain(coord: xr.DataArray) -> xr.Variable:

@@ -13,6 +13,7 @@ from typing import Any, Final, TextIO
 
 from stores.errors import LockedError
 from stores.place import Place, no_space_is_told
+from stores.target import ORIGIN
 
 LOCK: Final = "lock"
 
@@ -48,8 +49,8 @@ def _local(place: Place) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
-            if place.files() == {LOCK} and not place.folders():
-                path.unlink()  # nothing was created: leave no trace
+            if place.read(ORIGIN) is None:
+                path.unlink()  # no cube was created: leave no trace
                 _remove_empty(made)
 
 

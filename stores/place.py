@@ -128,14 +128,14 @@ class Place:
                 fs.rm_file(f"{path}/{name}")
 
     def clear(self, *, keep: tuple[str, ...] = ()) -> None:
-        """Remove everything below this folder but the files of these names at its top."""
+        """Remove everything below this folder but the files of these names at its top, which goes last."""
         if self.local is not None:
-            for entry in self.local.iterdir() if self.local.is_dir() else ():
+            for entry in sorted(self.local.iterdir(), key=Path.is_file) if self.local.is_dir() else ():
                 if entry.name in keep:
                     continue
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
             return
-        for name in self.sizes():
+        for name in sorted(self.sizes(), key=lambda name: "/" not in name):
             if name not in keep:
                 self.delete(name)
 
@@ -173,6 +173,7 @@ class Place:
             with os.scandir(self.local) as entries:
                 return {entry.name for entry in entries if entry.is_file()}
         fs, path = self._fs()
+        fs.invalidate_cache()
         if not fs.exists(path):
             return set()
         listing = fs.ls(path, detail=True)

@@ -25,6 +25,9 @@ MANIFEST: Final = "manifest.json"
 COMPLETE: Final = "complete"
 SHARDS: Final = f"{VALUES}/c"
 NOTES: Final = "notes"
+JOURNAL: Final = ".verify.json"
+CUBE_FILES: Final = frozenset({ORIGIN, MANIFEST, COMPLETE})
+"""A folder is a cube, begun, complete or damaged, where one of these is in it; a killed creation leaves none."""
 
 Region = tuple[slice, ...]
 

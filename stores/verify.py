@@ -7,9 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from stores.catalog import names
 from stores.place import Place
-from stores.target import COMPLETE, MANIFEST, crc32c, hash_of, mark_of
+from stores.target import COMPLETE, JOURNAL, MANIFEST, crc32c, hash_of, mark_of
 
-JOURNAL: Final = ".verify.json"
 SAVE_EVERY_S: Final = 5.0
 
 
