@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from stores.dims import VALUES
+from stores.errors import NotFoundError
 from stores.place import Place
 from stores.target import CUBE_FILES
 
@@ -29,12 +30,29 @@ def _walk(place: Place, prefix: str) -> Iterator[str]:
             yield from _walk(here, f"{prefix}{folder}/")
 
 
+def existing(root: Any) -> Place:
+    """The store's folder. Raises NotFoundError where it is not there, or is a cube."""
+    store = _no_cube(Place.of(root))
+    if not store.exists():
+        raise NotFoundError(f"there is no store {store}. Give the folder or URL that cubes lie in.")
+    return store
+
+
+def _no_cube(store: Place) -> Place:
+    if store.local and store.local.is_file():
+        raise NotFoundError(f"there is no store {store}: it is a file. Give the folder that cubes lie in.")
+    if store.files() & CUBE_FILES:
+        raise NotFoundError(f"{store} is a cube, not a store. Give the folder or URL that it lies in.")
+    return store
+
+
 def catalog(root: Any) -> pd.DataFrame:
     """Every cube and result of a store: name, modality, sizes, dtype, bytes on disk, complete, made from.
 
     Reads metadata only. A cube whose metadata cannot be parsed is listed with modality "unreadable".
+    A store that was not begun has no rows. Raises NotFoundError where `root` is a file, or a cube.
     """
-    store = Place.of(root)
+    store = _no_cube(Place.of(root))
     rows = [_row(store / name, name) for name in names(store)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).set_index("name")
 
@@ -59,13 +77,12 @@ def _row(place: Place, name: str) -> dict[str, Any]:
         return row | {"modality": "unreadable", "sizes": "", "dtype": "", "made_from": "", "content_key": ""}
 
 
-def near(root: Any, name: str) -> str:
-    """`; did you mean ...` with the names in the store that look like `name`, or what there is."""
+def absent(root: Any, name: str) -> NotFoundError:
+    """There is no cube of this name: with the names that look like it, or what there is."""
+    what = f"there is no cube {name!r} in {root}"
     known = list(names(root))
     if close := difflib.get_close_matches(name, known, n=3):
-        return f"; did you mean {' or '.join(map(repr, close))}?"
-    return (
-        f". It holds {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}."
-        if known
-        else "; the store is empty."
-    )
+        return NotFoundError(f"{what}; did you mean {' or '.join(map(repr, close))}?")
+    if known:
+        return NotFoundError(f"{what}. It holds {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}.")
+    return NotFoundError(f"{what}; {'the store is empty' if Place.of(root).exists() else 'it is not there'}.")

@@ -11,9 +11,9 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
-from stores.catalog import near
+from stores.catalog import absent
 from stores.dims import VALUES
-from stores.errors import CorruptError, IncompleteError, NotFoundError
+from stores.errors import CorruptError, IncompleteError
 from stores.place import Place, check_name
 from stores.target import COMPLETE, MANIFEST, ORIGIN, SHARDS, hash_of, mark_of, read_target
 
@@ -103,7 +103,7 @@ def expected_files(root: Place, name: str, partial: bool = False) -> list[str]:
     mark = place.read(COMPLETE)
     if mark is None:
         if place.read(ORIGIN) is None and place.read(MANIFEST) is None:
-            raise NotFoundError(f"there is no cube {name!r} in {root}{near(root, name)}")
+            raise absent(root, name)
         done = len([n for n in place.sizes(SHARDS) if not n.endswith(".partial")])
         raise IncompleteError(
             f"{name} in {root} is not complete ({done} shards are there): a run is filling it or was killed. "

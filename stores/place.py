@@ -149,6 +149,14 @@ class Place:
         prefix = path.rstrip("/") + "/"
         return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
 
+    def exists(self) -> bool:
+        """Whether there is such a folder; in an object store, whether anything lies below it."""
+        if self.local is not None:
+            return self.local.is_dir()
+        fs, path = self._fs()
+        fs.invalidate_cache()
+        return bool(fs.exists(path))
+
     def folders(self) -> list[str]:
         """Names of the folders directly below this one, sorted."""
         if self.local is not None:

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from stores.catalog import names
-from stores.place import Place
-from stores.target import COMPLETE, JOURNAL, MANIFEST, crc32c, hash_of, mark_of
+from stores.catalog import absent, existing, names
+from stores.place import Place, check_name
+from stores.target import COMPLETE, CUBE_FILES, JOURNAL, MANIFEST, crc32c, hash_of, mark_of
 
 SAVE_EVERY_S: Final = 5.0
 
@@ -31,11 +31,14 @@ def verify(
     An empty list means that all is sound. Cubes that were never completed are not faults unless their
     mark has gone. A killed check goes on where it was: `.verify.json` in the root remembers sound files.
     progress : called with (cube, files done, files in all).
+    Raises NotFoundError where there is no such store or cube.
     """
-    store = Place.of(root)
+    store = existing(root)
+    if name is not None and all((store / check_name(name)).read(file) is None for file in CUBE_FILES):
+        raise absent(store, name)
     journal = _Journal(store)
     faults = []
-    for cube in [name] if name else list(names(store)):
+    for cube in list(names(store)) if name is None else [name]:
         faults += list(_cube_faults(store / cube, cube, journal, progress))
     journal.close()
     return faults

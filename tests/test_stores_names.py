@@ -133,3 +133,29 @@ def test_an_overwriting_that_is_killed_anywhere_goes_on(tmp_path, cube, monkeypa
             stores.save(tmp_path, "meg", cube * 2, made_from=MADE | {"step": "test/2"}, overwrite=True)
     stores.save(tmp_path, "meg", cube * 2, made_from=MADE | {"step": "test/2"}, overwrite=True)
     xr.testing.assert_equal(stores.open_cube(tmp_path, "meg").compute(), cube * 2)
+
+
+def test_a_store_or_cube_that_is_not_there_is_told(root, cube, tmp_path):
+    with pytest.raises(stores.NotFoundError, match=r"there is no store .*\. Give"):
+        stores.verify(root)
+    with pytest.raises(stores.NotFoundError, match=r"no cube 'fmri' in .*; it is not there"):
+        stores.open_cube(root, "fmri")
+    stores.save(root, "fmri/sub-01", cube, made_from=MADE)
+    for name in ("fmri/sub-09", "fmri"):
+        with pytest.raises(
+            stores.NotFoundError, match=f"no cube '{name}' in .*(did you mean|It holds).*fmri/sub-01"
+        ):
+            stores.verify(root, name)
+    for look in (stores.catalog, stores.verify):
+        with pytest.raises(stores.NotFoundError, match="sub-01 is a cube, not a store"):
+            look(Place.of(root) / "fmri/sub-01")
+    (tmp_path / "file").write_text("")
+    for look in (stores.catalog, stores.verify):
+        with pytest.raises(stores.NotFoundError, match=r"there is no store .*file: it is a file"):
+            look(tmp_path / "file")
+
+
+def test_an_empty_folder_is_an_empty_store__and_one_that_was_not_begun_can_be_listed(root, tmp_path):
+    assert len(stores.catalog(root)) == 0
+    assert len(stores.catalog(tmp_path)) == 0
+    assert stores.verify(tmp_path) == []
