@@ -94,6 +94,11 @@ def test_transform__orders_channels() -> None:
         ({"crop": 10, "std": (1.0, 0.0, 1.0)}, "must not be 0"),
         ({"crop": 10, "interpolation": "bilinar"}, "did you mean 'bilinear'"),
         ({"crop": 10, "colour": "GBR"}, "did you mean"),
+        (
+            {"crop": 10, "mean": 0.5, "divide": "255"},
+            "mean is 0.5, wanted a list of numbers; divide is '255'",
+        ),
+        ({"crop": 10, "interpolation": 2}, "interpolation is 2, wanted a word"),
         ({"crop": 10, "men": (0, 0, 0)}, "did you mean 'mean'"),
     ],
 )

@@ -8,6 +8,11 @@ class ModelError(ValueError):
     """A user-facing fault of a network, its weights, its transform or its layers."""
 
 
+def in_words(error: Exception) -> str:
+    """Kind and first line of an error that somebody else's code raised."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+
+
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "", shown: int = 8) -> ModelError:
     """A ModelError for a `name` that is not among `known`: offers near matches, else lists the first few."""
     names = list(known)

@@ -3,7 +3,8 @@
 import hashlib
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Final
 from torch import nn
 
 from pipeline.models import libraries, squeezenet
-from pipeline.models.errors import ModelError, unknown
+from pipeline.models.errors import ModelError, in_words, unknown
 from pipeline.models.transform import Transform
 
 OWN: Final = {"squeezenet1_0-caffe": (squeezenet.SqueezeNet, squeezenet.TRANSFORM)}
@@ -71,11 +72,22 @@ def _python_result(identifier: str) -> Any:
     module = types.ModuleType(module_name)
     module.__file__ = str(path)
     sys.modules[module_name] = module  # dataclasses and pickle look their module up here
-    loader.exec_module(module)
+    with _told(f"{path} cannot be imported"):
+        loader.exec_module(module)
     functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
     if name not in functions:
         raise unknown(f"function in {path}", name, functions)
-    return getattr(module, name)()
+    with _told(f"{path} fails in {name}()"):
+        return getattr(module, name)()
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Raise a ModelError for whatever a user's own file raises; where in it, the traceback knows."""
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(f"{what}: {in_words(error)} (--debug shows where)") from error
 
 
 def _python(identifier: str, pretrained: bool) -> nn.Module:
@@ -87,8 +99,10 @@ def _python(identifier: str, pretrained: bool) -> nn.Module:
     module, transform = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
     if not isinstance(module, nn.Module):
         raise ModelError(f"'python:{identifier}' returned {type(module).__name__}; wanted a torch.nn.Module")
-    if transform is not None and not isinstance(transform, Transform):
+    if isinstance(transform, Mapping):
         transform = Transform.of(transform)
+    if not isinstance(transform, Transform | None):
+        raise ModelError(f"'python:{identifier}' gives {transform!r} as its transform; wanted a dict")
     module.__dict__["_declared_transform"] = transform
     return module
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from pipeline.models.errors import ModelError, unknown
+from pipeline.models.errors import ModelError, in_words, unknown
 from pipeline.models.transform import INTERPOLATIONS, Transform
 
 INSTALL: Final = "pip install 'neurocube[zoo]'"
@@ -161,8 +161,13 @@ def transformers(identifier: str, pretrained: bool) -> nn.Module:
     if pretrained:
         module: nn.Module = library.AutoModel.from_pretrained(identifier)
     elif Path(identifier).is_dir() or _in_hugging_face(identifier, "config.json"):
-        config = library.AutoConfig.from_pretrained(identifier, local_files_only=True)
-        module = library.AutoModel.from_config(config)
+        try:
+            config = library.AutoConfig.from_pretrained(identifier, local_files_only=True)
+            module = library.AutoModel.from_config(config)
+        except (OSError, ValueError, KeyError) as error:  # what a foreign config.json is told by
+            raise ModelError(
+                f"transformers builds no network from {identifier}: {in_words(error)}"
+            ) from error
     else:
         raise ModelError(
             f"no configuration of {identifier!r} on this machine; give a local directory, or "
@@ -180,7 +185,7 @@ def transformers_transform(identifier: str, module: nn.Module) -> Transform:  # 
         config = library.AutoImageProcessor.from_pretrained(identifier, local_files_only=True).to_dict()
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{identifier!r} declares no image processor; give a transform: {_first(error)}"
+            f"{identifier!r} declares no image processor; give a transform ({in_words(error)})"
         ) from error
     return from_processor(config)
 
@@ -221,7 +226,3 @@ def transformers_cached(identifier: str) -> bool:
         (Path(identifier) / file).is_file() or _in_hugging_face(identifier, file)
         for file in ("model.safetensors", "pytorch_model.bin")
     )
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pipeline.models import weights as weights_files
-from pipeline.models.errors import ModelError, unknown
+from pipeline.models.errors import ModelError, in_words, unknown
 from pipeline.models.families import family_of, python_file, split
 from pipeline.models.taps import LayerInfo, listen, trace
 from pipeline.models.transform import Transform
@@ -191,9 +191,8 @@ def _fetched(spec: NetworkSpec, identifier: str) -> nn.Module:
     except ModelError:
         raise
     except (OSError, RuntimeError, ValueError) as error:  # a failed download is any of these, by library
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(
-            f"{spec.name}: the library could not fetch its weights ({reason}); check the connection, or "
+            f"{spec.name}: the library could not fetch its weights ({in_words(error)}); check the connection, or "
             "download the file elsewhere and give its path as `weights`"
         ) from error
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from pipeline.models.arithmetic import arithmetic
-from pipeline.models.errors import ModelError, unknown
+from pipeline.models.errors import ModelError, in_words, unknown
 
 if TYPE_CHECKING:
     from pipeline.models.network import Network
@@ -166,8 +166,9 @@ def _forward(network: "Network", batch: torch.Tensor, collect: Collect) -> None:
                 f"{network.spec.name}: a batch of {len(batch)} does not fit in the memory of "
                 f"{network.device}; set batch_size to {max(1, len(batch) // 2)} (a part of the content key)"
             ) from error
-        except (RuntimeError, TypeError, AttributeError) as error:
+        except (_Finished, ModelError):
+            raise
+        except Exception as error:  # a network is somebody else's code
             raise ModelError(
-                f"{network.spec.name} does not take a batch of {tuple(batch.shape)}: "
-                f"{next(iter(str(error).splitlines()), type(error).__name__)}"
+                f"{network.spec.name} does not take a batch of {tuple(batch.shape)}: {in_words(error)}"
             ) from error

@@ -1,7 +1,8 @@
 """From a decoded image to what a network takes, declared as data so that it can be hashed and shown."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -46,14 +47,27 @@ class Transform:
         for name in ("resize", "crop", "mean", "std"):
             if isinstance(value := getattr(self, name), list):
                 object.__setattr__(self, name, tuple(value))
+        _refuse(self._foreign())
         if self.interpolation not in INTERPOLATIONS:
             raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
         if self.colour not in COLOURS:
             raise unknown("colour order", self.colour, COLOURS)
         if self.half not in ("even", "down"):
             raise unknown("rounding of half pixels", self.half, ("even", "down"))
-        if faults := self._faults():
-            raise ModelError("the transform cannot be applied: " + "; ".join(faults))
+        _refuse(self._faults())
+
+    def _foreign(self) -> list[str]:
+        kinds: dict[str, tuple[tuple[str, ...], Callable[[object], bool]]] = {
+            "a word": (("interpolation", "colour", "half"), lambda value: isinstance(value, str)),
+            "a list of numbers": (("mean", "std"), _are_numbers),
+            "a number": (("divide",), lambda value: isinstance(value, Real)),
+        }
+        return [
+            f"{name} is {getattr(self, name)!r}, wanted {kind}"
+            for kind, (names, fits) in kinds.items()
+            for name in names
+            if not fits(getattr(self, name))
+        ]
 
     def _faults(self) -> list[str]:
         found = [
@@ -146,6 +160,15 @@ class Transform:
         if width <= height:
             return self.resize, int(self.resize * height / width)
         return int(self.resize * width / height), self.resize
+
+
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise ModelError("the transform cannot be applied: " + "; ".join(faults))
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, Real) for value in values)
 
 
 def _is_size(value: object) -> bool:
