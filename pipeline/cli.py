@@ -2,17 +2,19 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import dask.config
 import typer
+import typer.core
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 # torch, distributed and matplotlib take seconds to import: each command brings what it needs by itself.
+from pipeline import faults
 from stores import StoreError, catalog, open_cube, verify
 from stores.place import Place
 
@@ -20,8 +22,19 @@ if TYPE_CHECKING:
     from pipeline.cluster import ClusterConfig
     from pipeline.study import Run
 
+
+class _Commands(typer.core.TyperGroup):
+    """The commands; Ctrl-C ends one in one line, before Typer ends it in none."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        with faults.interruptible():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="neurocube",
+    cls=_Commands,
     help="Brains, networks and behaviour as labelled cubes, compared out of core on Dask.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -223,6 +236,8 @@ def show(
     try:
         table = report.table(array)
     except ValueError as fault:
+        if faults.damaged(fault):
+            raise
         raise StoreError(f"{name}: {fault}") from fault
     sys.stdout.write(table.to_csv(index=False))
 
@@ -302,30 +317,11 @@ def _bar() -> Progress:
     )
 
 
-def _mistakes() -> tuple[type[Exception], ...]:
-    """Errors whose text is all a user needs; anything else is a fault of the program."""
-    from pipeline.cluster import ClusterError
-    from pipeline.errors import VerbError
-    from pipeline.models import ModelError
-    from pipeline.study import StudyError
-
-    return StoreError, ModelError, ClusterError, StudyError, VerbError
-
-
-@contextlib.contextmanager
-def told(debug: bool) -> Iterator[None]:
-    """Turn a user's mistake into one paragraph and exit code 2."""
-    try:
-        yield
-    except Exception as mistake:
-        if debug or not isinstance(mistake, _mistakes()):
-            raise
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"neurocube: {mistake}", markup=False)
-        sys.exit(2)
-
-
 def main() -> None:
     """Entry point of the command."""
     words = [word for word in sys.argv[1:] if word != "--debug"]  # it may stand anywhere
-    with told(debug=len(words) < len(sys.argv) - 1):
+    debug = len(words) < len(sys.argv) - 1
+    # What Dask's config says of logging, workers keep to; else failed tasks, which are told here, are not logged.
+    logging = {"logging": {"distributed.worker": "warning"}} if debug else {}
+    with dask.config.set(logging), faults.told(debug):
         app(words, prog_name="neurocube")

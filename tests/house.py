@@ -15,7 +15,14 @@ VERBS = (
     "pipeline.rsa",
 )
 SHARED = ("pipeline.blocks", "pipeline.plan", "pipeline.fill")
-TOP = ("pipeline.cli", "pipeline.study", "pipeline.demo", "pipeline.command")
+TOP = (
+    "pipeline.cli",
+    "pipeline.study",
+    "pipeline.demo",
+    "pipeline.command",
+    "pipeline.faults",
+    "pipeline.terminal",
+)
 LABELS = ("xarray", "dask", "distributed", "zarr")
 CLIENT = ("distributed", "dask.distributed")
 

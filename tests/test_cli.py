@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import stores
-from pipeline import cli
+from pipeline import cli, faults
 from tests.shared import shared
 
 
@@ -49,10 +49,73 @@ def test_mistakes_are_one_paragraph_and_exit_2(neurocube, root, tmp_path):
         assert "Traceback" not in err
 
 
-def test_debug_shows_the_traceback(root, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["neurocube", "show", str(root), "none", "--debug"])
-    with pytest.raises(stores.NotFoundError):
-        cli.main()
+def test_debug_shows_the_traceback_and_exits_2(neurocube, root):
+    code, out, err = neurocube("show", root, "none", "--debug")
+    assert (code, out) == (2, "")
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("neurocube: there is no cube 'none'")
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("more", [(), ("--csv",)])
+def test_damaged_data_are_one_paragraph(neurocube, tmp_path, more):
+    from tests import report_results
+
+    stores.save(tmp_path, "rsa/it", report_results.rsa(), made_from={"step": "test/1"})
+    flip(next(path for path in (tmp_path / "rsa/it/values/c").rglob("*") if path.is_file()))
+    code, out, err = neurocube("show", tmp_path, "rsa/it", *more)
+    assert (code, out) == (2, "")
+    assert "damaged" in err
+    assert "neurocube verify" in err
+    assert len(err.splitlines()) == 1
+
+
+def decode(data):
+    raise ValueError(f"cannot decode {data}")
+
+
+def test_faults__of_the_program_are_no_paragraph():
+    with pytest.raises(ValueError, match="cannot decode") as caught:
+        decode(b"")
+    assert faults.paragraph(caught.value) == ""
+
+
+def test_interrupt__is_one_line_and_exit_130(neurocube, root, monkeypatch):
+    def interrupted(root):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "catalog", interrupted)
+    said = "neurocube: interrupted; run the same command again to go on\n"
+    assert neurocube("catalog", root) == (130, "", said)
+
+
+@pytest.mark.parametrize("fault", [PermissionError(13, "Permission denied", "s/x"), TimeoutError("too late")])
+def test_system_errors_are_one_paragraph(neurocube, root, monkeypatch, fault):
+    def refused(root):
+        raise fault
+
+    monkeypatch.setattr(cli, "catalog", refused)
+    code, _, err = neurocube("catalog", root)
+    assert code == 2
+    assert str(fault) in err
+    assert len(err.splitlines()) == 1
+
+
+def test_remote_store_without_credentials_is_one_paragraph(neurocube, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    code, _, err = neurocube("verify", "s3://neurocube-has-no-such-bucket/store")
+    assert code == 2
+    assert "credentials" in err
+    assert len(err.splitlines()) == 1
 
 
 def test_verify__names_damage_and_exits_1(neurocube, root):
