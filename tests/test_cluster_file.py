@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import dask
 import pytest
 from pydantic import ValidationError
 
@@ -175,6 +176,13 @@ def test_environment__carries_blas_threads():
     threads = {name: value for name, value in variables.items() if name.endswith("_NUM_THREADS")}
     assert set(threads.values()) == {"3"}
     assert {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"} <= set(threads)
+
+
+def test_environment__leaves_logging_to_whoever_sets_it():
+    assert "DASK_LOGGING" in environment(Local())
+    for key in ("logging", "distributed.logging"):
+        with dask.config.set({key: {"distributed.worker": "warning"}}):
+            assert "DASK_LOGGING" not in environment(Local())
 
 
 def test_max_spill__is_bounded_by_the_disk(tmp_path):

@@ -249,7 +249,7 @@ def test_existing__nobody_there_is_an_error_within_seconds():
     assert time.monotonic() - begun < 6
 
 
-def run_script(tmp_path, text):
+def run_script(tmp_path, text, **more):
     script = tmp_path / "script.py"
     script.write_text(text)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
@@ -259,6 +259,7 @@ def run_script(tmp_path, text):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **more,
     )
 
 
@@ -279,6 +280,28 @@ def test_script__with_guard_prints_only_its_own_words(tmp_path):
         timeout=60
     )
     assert (out, err) == ("3\n", "")
+
+
+def test_script__failed_task_is_raised_and_not_logged_as_well(tmp_path):
+    fails = "print(repr(client.submit(divmod, 1, 0).exception())) #"
+    text = SCRIPT.replace("print(", fails)
+    out, err = run_script(tmp_path, text + "if __name__ == '__main__':\n    main()\n").communicate(timeout=60)
+    assert out.startswith("ZeroDivisionError")
+    assert err == ""
+
+
+def test_script__interrupted_by_its_terminal_ends_workers_without_their_word(tmp_path):
+    waits = "import os, time; print(*client.run(os.getpid).values(), flush=True); time.sleep(60) #"
+    text = SCRIPT.replace("print(", waits)
+    text += (
+        "if __name__ == '__main__':\n    try:\n        main()\n    except KeyboardInterrupt:\n        pass\n"
+    )
+    run = run_script(tmp_path, text, start_new_session=True)
+    workers = [psutil.Process(int(pid)) for pid in run.stdout.readline().split()]
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    _, err = run.communicate(timeout=20)
+    assert (run.returncode, err) == (0, "")
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
 
 
 def test_script__without_guard_is_told(tmp_path):

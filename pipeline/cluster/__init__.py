@@ -9,7 +9,7 @@ Everything listens on 127.0.0.1 unless the file configures TLS; who reaches a Da
 from pipeline.cluster.config import ClusterConfig, ClusterError
 from pipeline.cluster.performance import performance_report
 from pipeline.cluster.read import read
-from pipeline.cluster.running import Limits, dashboard_link, limits, start
+from pipeline.cluster.running import Limits, dashboard_link, expected, limits, start
 from pipeline.cluster.words import describe
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Limits",
     "dashboard_link",
     "describe",
+    "expected",
     "limits",
     "performance_report",
     "read",

@@ -15,6 +15,8 @@ from pipeline.cluster.config import ClusterError, Group, Local
 
 ZARR_CONCURRENCY: Final = 4
 """Chunks Zarr reads or writes at once in one worker thread (its own advice under Dask; its default is 10)."""
+LOGGING_KEYS: Final = ("logging", "logging-file-config")
+"""Where Dask's config may say what is logged."""
 
 
 @dataclass(frozen=True)
@@ -108,4 +110,13 @@ def environment(profile: Local) -> dict[str, str]:
         "ZARR_THREADING__MAX_WORKERS": str(ZARR_CONCURRENCY),
         # An all-NaN chunk that is not stored would look like one that was never computed.
         "ZARR_ARRAY__WRITE_EMPTY_CHUNKS": "True",
+        **_logging(),
     }
+
+
+def _logging() -> dict[str, str]:
+    """Workers log no failed tasks, which raise where they are waited for, unless Dask's config says otherwise."""
+    config = dask.config.config
+    if any(key in part for part in (config, config.get("distributed", {})) for key in LOGGING_KEYS):
+        return {}
+    return {"DASK_LOGGING": repr({"distributed.worker": "critical", "distributed.worker.memory": "warning"})}

@@ -4,9 +4,11 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +36,9 @@ def running(profile: Local) -> Iterator[Client]:
         # The scheduler makes a scratch folder too, and takes no other word for where.
         stack.enter_context(dask.config.set({"temporary-directory": str(scratch)}))
         try:
-            cluster = stack.enter_context(_cluster(profile, plans, scratch, dashboard))
+            with _interrupts_held_back():
+                started = _cluster(profile, plans, scratch, dashboard)
+            cluster = stack.enter_context(started)
             client = stack.enter_context(Client(cluster, timeout=START_TIMEOUT))
             client.wait_for_workers(len(plans), timeout=START_TIMEOUT)
         except (OSError, RuntimeError, TimeoutError) as error:
@@ -85,6 +89,20 @@ def _local_config(profile: Local, spill: int, dashboard: str) -> Iterator[tuple[
         yield origins, [f"{host_of(dashboard)}:{port}", f"localhost:{port}"]
     for name, value in environment(profile).items():
         yield f"distributed.nanny.pre-spawn-environ.{name}", value
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back from processes and threads started inside, for good; from this thread, until the end.
+
+    A terminal sends it to workers too, which would each print a traceback; they are ours to end.
+    """
+    resource_tracker.ensure_running()  # the first process brings it along, and it lets Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from distributed import Client
 from pipeline.cluster import local
 from pipeline.cluster.common import reason, security_of
 from pipeline.cluster.config import LOOPBACK, ClusterConfig, ClusterError, Existing, Local
+from pipeline.cluster.layout import plan_workers
 from pipeline.cluster.read import read
 
 
@@ -62,6 +63,20 @@ def limits(client: Client) -> Limits:
     memory: list[int] = [worker["memory_limit"] or 0 for worker in workers]
     smallest = min(memory, default=None) if all(memory) else None
     return Limits(len(memory), sum(worker["nthreads"] for worker in workers), smallest, resources)
+
+
+def expected(config: ClusterConfig, profile: str | None = None) -> Limits | None:
+    """What the workers of `start(config, profile)` will offer; None for a cluster that runs already."""
+    chosen = config.profile(profile)
+    if not isinstance(chosen, Local):
+        return None
+    plans = plan_workers(chosen)
+    resources: dict[str, float] = {}
+    for name, amount in (offer for plan in plans for offer in plan.resources):
+        resources[name] = resources.get(name, 0.0) + amount
+    return Limits(
+        len(plans), sum(plan.threads for plan in plans), min(plan.memory for plan in plans), resources
+    )
 
 
 def dashboard_link(client: Client) -> str | None:
