@@ -49,6 +49,22 @@ def rdm(n: int = 92, times: tuple[float, ...] = (0.0,), subjects: int = 0) -> xr
     return validate(made.assign_attrs(attrs, modality="rdm_stack"))
 
 
+def candidates(
+    networks: tuple[str, ...] = NETWORKS, layers: list[str] = LAYERS, n: int = 12, times: int = 1
+) -> xr.DataArray:
+    names = [(network, layer) for network in networks for layer in layers]
+    stack = rdm(n, tuple(np.arange(times) / 10), subjects=len(names)).rename({SUBJECT: CANDIDATE})
+    scale = np.geomspace(1e-9, 1, len(names)).astype("float32")  # as layers differ in Euclidean distances
+    made = (stack * scale[:, None, None]).assign_coords(
+        {
+            CANDIDATE: np.array(["/".join(name) for name in names], dtype=object),
+            "network": (CANDIDATE, np.array([network for network, _ in names], dtype=object)),
+            "layer": (CANDIDATE, np.array([layer for _, layer in names], dtype=object)),
+        }
+    )
+    return validate(made.assign_attrs(stack.attrs, modality="rdm_candidates").rename("rdm/it/candidates"))
+
+
 def rsa(
     networks: tuple[str, ...] = NETWORKS,
     layers: list[str] = LAYERS,

@@ -13,7 +13,9 @@ import pytest
 import xarray as xr
 
 from pipeline import report
-from pipeline.report.rdms import cell, ordering, square, thinned
+from pipeline.errors import VerbError
+from pipeline.report import terms
+from pipeline.report.rdms import _places, _titles, cell, ordering, square, thinned
 from pipeline.report.tables import stimulus_ids
 from stores.dims import CANDIDATE, PAIR, STIMULUS_A, STIMULUS_B, SUBJECT, TIME
 from tests import report_results as made
@@ -206,10 +208,13 @@ def test_write__a_failed_page_leaves_the_old_one(tmp_path, monkeypatch):
     assert path.read_text() == "old"
 
 
-def test_write__refuses_what_is_no_result(tmp_path):
+def test_write__refuses_what_is_no_result(tmp_path, computing_forbidden):
     cube = made.rdm(6).assign_attrs(modality="fmri")
-    with pytest.raises(ValueError, match="shows rsa, rdm, rdm_stack, noise_ceiling; 'x' is 'fmri'"):
-        report.write(tmp_path / "page.html", title="t", results={"x": cube})
+    wanted = "shows rsa, rdm, rdm_stack, rdm_candidates, noise_ceiling; 'x' is 'fmri'"
+    with pytest.raises(VerbError, match=wanted), computing_forbidden():
+        report.write(tmp_path / "page.html", title="t", results={"rdm": made.rdm(6).chunk(), "x": cube})
+    assert not report.shows("fmri")
+    assert report.shows("rdm_candidates")
     with pytest.raises(ValueError, match="two results are called 'rdm/human-it'"):
         report.write(tmp_path / "page.html", title="t", results=[made.rdm(6), made.rdm(6)])
     assert list(tmp_path.iterdir()) == []
@@ -254,12 +259,75 @@ def test_thinned__means_blocks_of_what_is_defined():
     np.testing.assert_array_equal(thinned(full, 2), [[2, 5], [5, np.nan]])
     np.testing.assert_array_equal(thinned(full, 1), full)
     assert [cell(n) for n in (1, 600, 601, 1854)] == [1, 1, 2, 4]
+    assert [cell(n, 200) for n in (200, 201)] == [1, 2]
 
 
 def test_write__many_stimuli_stay_a_small_page(tmp_path):
     path = report.write(tmp_path / "page.html", title="t", results=[made.rdm(700)])
     assert path.stat().st_size < 2_000_000
     assert "averaged over 2 by 2 neighbours" in path.read_text(encoding="utf-8")
+
+
+def show(tmp_path, *results, **options):
+    path = report.write(tmp_path / "page.html", title="t", results=results, **options)
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_write__candidates_are_a_grid_with_their_names(tmp_path):
+    stack = made.candidates(n=12)
+    page = show(tmp_path, stack, categories=made.categories(12))
+    assert [tag for tag, _ in page.tags].count("image") == 20
+    assert [row[:2] for row in page.tables[0][1:]] == [[a, b] for a in made.NETWORKS for b in made.LAYERS]
+    assert page.tables[0][1][3] == f"{np.median(stack.values[0]):.3g}".replace("-", terms.MINUS), (
+        "small values keep their figures"
+    )
+    for layer in made.LAYERS:
+        assert page.text.count(layer) == 2 + 2, "above a square and in the table, for either network"
+    for said in ("12 stimuli, 66 pairs, 20 candidates.", "dark at its 1st", "sorted into 6 categories"):
+        assert said in page.text
+    assert "are shown" not in page.text
+
+
+def test_write__of_many_candidates_the_first_are_shown(tmp_path):
+    layers = [f"blocks.{n}.attention.projection" for n in range(15)]
+    page = show(tmp_path, made.candidates(layers=layers, n=4, times=2).chunk())
+    assert [tag for tag, _ in page.tags].count("image") == 24
+    assert len(page.tables[0]) == 1 + 24
+    assert "Each is a mean over 2 time points. The first 24 of 30 are shown; 6 more are not." in page.text
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_write__candidates_of_hardly_any_stimuli(tmp_path, n):
+    page = show(tmp_path, made.candidates(("a", "b"), ["logits"], n))
+    assert [tag for tag, _ in page.tags].count("image") == n
+    if n:
+        assert "a/logits" in page.text
+
+
+def test_places__a_network_begins_a_row():
+    assert _places(["a"] * 3 + ["b"], 2) == [(0, 0), (0, 1), (1, 0), (2, 0)]
+    assert _titles(["a", "a"], ["one two", "three"], 4) == ["a\none\ntwo", "thre\ne"]
+    assert _titles(["a", "a"], ["one", "two six"], 4) == ["a\n\none", "two\nsix"]
+
+
+def test_write__a_single_subject_is_promised_neither_ceiling_nor_mean(tmp_path):
+    alone = dict.fromkeys(("sem", "ceiling_lower", "ceiling_upper"), np.nan)
+    for one in (made.rsa(), made.rsa(times=TIMES)):
+        gone = {name: one[name] * value for name, value in alone.items()}
+        page = show(tmp_path, one.assign_coords(gone))
+        said = page.text.split("How it was made")[0]
+        assert "Of a single subject neither a standard error nor a noise ceiling is defined." in said
+        assert "bounds this one" not in said
+        assert "means over subjects" not in said
+        assert not {"Noise ceiling", "Noise ceiling there", "± SEM"} & set(page.tables[0][0])
+    page = show(tmp_path, made.ceiling().copy(data=np.full((2, 1), np.nan)))
+    assert "None is defined: that takes two subjects." in page.text
+
+
+def test_write__a_single_subject_is_drawn_once(tmp_path):
+    page = show(tmp_path, made.rdm(6, subjects=1))
+    assert [tag for tag, _ in page.tags].count("image") == 2, "the square and its scale"
+    assert "Mean of all" not in page.text
 
 
 def test_ordering__groups_categories_in_order_of_appearance():
@@ -308,6 +376,14 @@ def test_table__rdm_and_stack_are_tidy():
     row = frame.iloc[6 * 2 + 6 + 1]  # subject 2, second time, second pair
     assert tuple(row)[:4] == ("subject-2", 0.1, "stimulus-00", "stimulus-02")
     assert row["dissimilarity"] == stack.values[1, 1, 1]
+
+
+def test_table__rdms_of_candidates_name_their_stimuli():
+    stack = made.candidates(layers=["a", "b"], n=4)
+    frame = report.table(stack)
+    assert list(frame.columns) == [CANDIDATE, STIMULUS_A, STIMULUS_B, "dissimilarity"]
+    assert tuple(frame.iloc[6 + 1])[:3] == (f"{made.NETWORKS[0]}/b", "stimulus-00", "stimulus-02")
+    assert frame["dissimilarity"][6 + 1] == stack.values[1, 0, 1]
 
 
 def test_table__other_results_have_a_column_per_dim():

@@ -4,7 +4,8 @@ Knows results only: never a cluster, a network or a study.
 """
 
 from pipeline.report.page import write
+from pipeline.report.sections import shows
 from pipeline.report.tables import table
 from pipeline.report.words import words
 
-__all__ = ["table", "words", "write"]
+__all__ = ["shows", "table", "words", "write"]

@@ -12,7 +12,7 @@ import jinja2
 import xarray as xr
 
 from pipeline.report import sections, terms
-from pipeline.report.sections import Section
+from pipeline.report.parts import Section
 from pipeline.report.style import styled
 
 NO_CATEGORIES: Final[Mapping[str, str]] = MappingProxyType({})
@@ -38,16 +38,18 @@ def write(
 ) -> Path:
     """Write `results` as one self-contained page to `path`, whole or not at all; returns `path`.
 
-    results : arrays of the specs rsa, rdm, rdm_stack, noise_ceiling, shown in this order; by name, or each
-        with its own `.name`. Lazy ones are computed.
+    results : arrays of the specs rsa, rdm, rdm_stack, rdm_candidates, noise_ceiling, shown in this order; by
+        name, or each with its own `.name`. Lazy ones are computed, one at a time.
     text : what was asked, in paragraphs parted by empty lines.    notice : what a reader must not overlook.
     findings : sentences that lead the page, after one on the best layer of each RSA result.
     parameters : names and values of what was chosen.    made : when and by what, if it is to be said: a clock
         is never read, so that the same results give the same bytes.
     categories : category of each stimulus id; RDMs are sorted by it. Else their own `category_a`, `category_b`.
-    Raises ValueError for an array that is no result of these kinds.
+    Raises VerbError, before anything is computed, for an array that is no result of these kinds.
     """
     named = _named(results)
+    for name, one in named.items():
+        sections.require_shown(name, one)
     with styled():
         shown = [sections.section(name, result, categories) for name, result in named.items()]
     page = _template().render(
@@ -65,13 +67,13 @@ def write(
 
 def _named(results: Mapping[str, xr.DataArray] | Iterable[xr.DataArray]) -> dict[str, xr.DataArray]:
     if isinstance(results, Mapping):
-        return {name: one.compute() for name, one in results.items()}
+        return dict(results)
     named: dict[str, xr.DataArray] = {}
     for one in results:
         name = str(one.name or one.attrs.get("modality"))
         if name in named:
             raise ValueError(f"two results are called {name!r}; pass a mapping from name to result")
-        named[name] = one.compute()
+        named[name] = one
     return named
 
 

@@ -1,6 +1,8 @@
 """RDMs as images: the square of all pairs of stimuli, by category where categories are known."""
 
+import itertools
 import math
+import textwrap
 from collections.abc import Mapping
 
 import matplotlib as mpl
@@ -18,6 +20,10 @@ from stores.dims import PAIR, SUBJECT, TIME
 
 CELLS = 600
 """Most cells of a square each way: more do not fit a screen, and make a page of tens of megabytes."""
+SMALL = 200
+"""The same for the small squares of candidates."""
+ACROSS = 6
+"""Most of those beside each other."""
 MOST = 8
 """Panels of one figure: of more subjects or times, this many, evenly spread."""
 
@@ -33,19 +39,71 @@ def rdm_images(rdms: xr.DataArray, categories: Mapping[str, str]) -> Markup:
     size = (names + columns * (side + 0.1) + 1.0, rows * (side + 0.3))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
-    image = _draw(grid, [square(one)[np.ix_(order, order)] for one in panels.values()])
-    for at, (axes, title) in enumerate(zip(grid.ravel(), panels, strict=False)):
+    k = cell(len(order))
+    squares = [thinned(square(one)[np.ix_(order, order)], k) for one in panels.values()]
+    limits = _limits(np.concatenate([one.ravel() for one in squares]))
+    for at, (axes, title, one) in enumerate(zip(grid.ravel(), panels, squares, strict=False)):
+        image = _draw(axes, one, len(order), k, limits)
         axes.set_title(title)
         _mark(axes, blocks, named=at % columns == 0)
+    for axes in grid.ravel()[len(panels) :]:
+        axes.set_visible(False)
     bar = figure.colorbar(image, ax=grid, shrink=0.75 / rows**0.5, aspect=22, pad=0.02, extend="both")
     bar.set_label(terms.metric(rdms))
     bar.outline.set_visible(False)
     return svg(figure)
 
 
-def cell(n: int) -> int:
-    """How many stimuli, each way, one cell of a drawn square holds: 1 up to 600 stimuli."""
-    return max(1, math.ceil(n / CELLS))
+def candidate_images(rdms: xr.DataArray, categories: Mapping[str, str]) -> Markup:
+    """One small square per candidate, each on its own colour scale; a network of several layers begins a row."""
+    networks, layers = (list(map(str, rdms[name].values)) for name in ("network", "layer"))
+    longest = max(map(networks.count, networks))
+    if longest == 1:  # a row each would leave most of the page empty
+        layers, networks = [f"{a}/{b}" for a, b in zip(networks, layers, strict=True)], [""] * len(layers)
+        longest = len(layers)
+    columns = math.ceil(longest / math.ceil(longest / ACROSS))
+    places = _places(networks, columns)
+    rows = places[-1][0] + 1
+    order, blocks = ordering(stimulus_ids(rdms), categories)
+    k = cell(len(order), SMALL)
+    side = INCH / max(columns, 3)
+    figure = Figure(figsize=(min(INCH, columns * side + 1), rows * side + 0.3), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in set(grid.ravel()) - {grid[place] for place in places}:
+        axes.set_visible(False)
+    titles = _titles(networks, layers, round(10.5 * side))
+    for place, values, title in zip(places, rdms.mean(TIME).values, titles, strict=True):
+        one = thinned(square(values)[np.ix_(order, order)], k)
+        _draw(grid[place], one, len(order), k, _limits(one))
+        grid[place].set_title(title, fontsize=8.5)
+        _mark(grid[place], blocks, named=place[1] == 0)
+    return svg(figure)
+
+
+def _places(networks: list[str], columns: int) -> list[tuple[int, int]]:
+    """(row, column) of each candidate: a row is full, or its network ends."""
+    places = [(0, 0)]
+    for before, network in itertools.pairwise(networks):
+        row, column = places[-1]
+        full = network != before or column + 1 == columns
+        places.append((row + 1, 0) if full else (row, column + 1))
+    return places
+
+
+def _titles(networks: list[str], layers: list[str], width: int) -> list[str]:
+    """The layers in lines of `width`; above the first of a network its name, which has the rest of the row."""
+    lines = [textwrap.wrap(layer, width) for layer in layers]
+    most = max(map(len, lines))
+    titles = ["\n".join(one) for one in lines]
+    for at, network in enumerate(networks):
+        if network and network not in networks[:at]:
+            titles[at] = network + "\n" * (1 + most - len(lines[at])) + titles[at]
+    return titles
+
+
+def cell(n: int, most: int = CELLS) -> int:
+    """How many stimuli, each way, one cell of a drawn square holds, so that there are `most` at most."""
+    return max(1, math.ceil(n / most))
 
 
 def thinned(full: np.ndarray, k: int) -> np.ndarray:
@@ -59,21 +117,23 @@ def thinned(full: np.ndarray, k: int) -> np.ndarray:
     return np.where(count, np.where(known, blocks, 0).sum((1, 3)) / np.maximum(count, 1), np.nan)
 
 
-def _draw(grid: np.ndarray, squares: list[np.ndarray]) -> AxesImage:
-    n = len(squares[0])
-    squares = [thinned(one, cell(n)) for one in squares]
-    values = np.concatenate([one.ravel() for one in squares])
-    low, high = np.nanpercentile(values, [1, 99]) if np.isfinite(values).any() else (0.0, 1.0)
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """Where colours end: the 1st and 99th percentile, as one value of thousands may be anywhere."""
+    if not np.isfinite(values).any():
+        return 0.0, 1.0
+    low, high = np.nanpercentile(values, [1, 99])
+    return float(low), float(high)
+
+
+def _draw(axes: Axes, cells: np.ndarray, n: int, k: int, limits: tuple[float, float]) -> AxesImage:
+    """A square of `n` stimuli, `k` in each cell."""
     colours = mpl.colormaps[SEQUENCE].with_extremes(bad=FAINT)
-    end = len(squares[0]) * cell(n) - 0.5
-    image: AxesImage
-    for axes, one in zip(grid.ravel(), squares, strict=False):
-        image = axes.imshow(
-            one, cmap=colours, vmin=low, vmax=high, interpolation="nearest", extent=(-0.5, end, end, -0.5)
-        )
-        axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5))
-    for axes in grid.ravel()[len(squares) :]:
-        axes.set_visible(False)
+    low, high = limits
+    end = len(cells) * k - 0.5
+    image = axes.imshow(
+        cells, cmap=colours, vmin=low, vmax=high, interpolation="nearest", extent=(-0.5, end, end, -0.5)
+    )
+    axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5))
     return image
 
 
@@ -106,6 +166,8 @@ def ordering(ids: list[str], categories: Mapping[str, str]) -> tuple[list[int], 
 
 
 def _panels(rdms: xr.DataArray) -> dict[str, np.ndarray]:
+    if rdms.sizes.get(SUBJECT) == 1:
+        rdms = rdms.isel({SUBJECT: 0}, drop=True)
     if SUBJECT in rdms.dims:
         mean = rdms.mean((SUBJECT, TIME))
         each = rdms.mean(TIME)

@@ -1,71 +1,58 @@
 """One result, one section: its figure, what the figure shows, and its table."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from markupsafe import Markup
 
+from pipeline.errors import VerbError
 from pipeline.report import terms
 from pipeline.report.curves import layer_curves, shown_score, time_curves
-from pipeline.report.rdms import MOST, cell, rdm_images
-from pipeline.report.tables import stimulus_ids, table
-from stores.dims import PAIR, STIMULUS_A, STIMULUS_B, SUBJECT, TIME
-from stores.specs import CEILING, RDM, RDM_STACK, RSA
+from pipeline.report.parts import Row, Section
+from pipeline.report.rdm_sections import candidates, rdm
+from pipeline.report.tables import table
+from stores.dims import TIME
+from stores.specs import CEILING, RDM, RDM_CANDIDATES, RDM_STACK, RSA
 
 SCORES: Final = (
-    "Score: with the mean of the measured RDMs. Mean over subjects: with each subject's RDM, then averaged; the "
-    "noise ceiling bounds this one."
+    "Score: with the mean of the measured RDMs. Mean over subjects: with each subject's RDM, then averaged"
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a table: its cells as text, and whether it is the best of its kind."""
-
-    cells: tuple[str, ...]
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Section:
-    """What the page shows of one result. `figure` is an SVG element, `alt` what it shows in words."""
-
-    name: str
-    kind: str
-    figure: Markup | None
-    alt: str
-    caption: str
-    columns: tuple[str, ...] = ()
-    texts: int = 0
-    rows: tuple[Row, ...] = ()
-    wide: bool = True
-    note: str = ""
-    best: str = ""
+ALONE: Final = "Of a single subject neither a standard error nor a noise ceiling is defined."
 
 
 def section(name: str, result: xr.DataArray, categories: Mapping[str, str]) -> Section:
-    """The section of `result`, which is of one of the kinds in `SECTIONS`; raises ValueError for another."""
-    kind = str(result.attrs.get("modality"))
-    if kind not in SECTIONS:
-        raise ValueError(f"the report shows {', '.join(SECTIONS)}; {name!r} is {kind!r}")
-    return SECTIONS[kind](name, result, categories)
+    """The section of `result`, computed where it is lazy, as far as it is shown."""
+    return SECTIONS[str(result.attrs["modality"])](name, result, categories)
+
+
+def shows(modality: object) -> bool:
+    """Whether the report can show a result of this modality."""
+    return modality in SECTIONS
+
+
+def require_shown(name: str, result: xr.DataArray) -> None:
+    """Raise VerbError unless the report can show `result`."""
+    if not shows(modality := result.attrs.get("modality")):
+        raise VerbError(
+            f"the report shows {', '.join(SECTIONS)}; {name!r} is {modality!r}. Leave it out of the results: "
+            "`neurocube show` tells what it holds"
+        )
 
 
 def _rsa(name: str, result: xr.DataArray, _: Mapping[str, str]) -> Section:
+    result = result.compute()
     return _rsa_in_time(name, result) if result.sizes[TIME] > 1 else _rsa_by_layer(name, result)
 
 
 def _rsa_by_layer(name: str, result: xr.DataArray) -> Section:
     frame = table(result)
     scores = shown_score(result).isel({TIME: 0}).values
-    subjects = bool(np.isfinite(frame["subject_score"]).any())
+    several = bool(np.isfinite(frame["sem"]).any())
     columns = {"score": "Score"} | (
-        {"subject_score": "Mean over subjects", "sem": "± SEM"} if subjects else {}
+        {"subject_score": "Mean over subjects", "sem": "± SEM"} if several else {}
     )
     bounded = bool(np.isfinite(frame["ceiling_lower"]).any())
     best = _best_rows(frame["network"].to_numpy(), scores)
@@ -84,7 +71,7 @@ def _rsa_by_layer(name: str, result: xr.DataArray) -> Section:
         ("Network", "Layer", *columns.values(), *(["Noise ceiling"] if bounded else [])),
         texts=2,
         rows=rows,
-        note=SCORES if subjects else "",
+        note=_scores_note(bounded) if several else _alone(result),
         best=_best_sentence(result, frame, scores, ""),
     )
 
@@ -94,12 +81,13 @@ def _rsa_in_time(name: str, result: xr.DataArray) -> Section:
     peaks = np.array([_argmax(one) for one in scores.values])
     heights = scores.values[np.arange(len(peaks)), peaks]
     networks, layers = result["network"].values, result["layer"].values
-    best = _best_rows(networks, heights)
+    best, bounded = _best_rows(networks, heights), bool(np.isfinite(result["ceiling_lower"]).any())
     rows = []
     for at, (network, layer) in enumerate(zip(networks, layers, strict=True)):
         there = {side: float(result[f"ceiling_{side}"].values[peaks[at]]) for side in ("lower", "upper")}
-        cells = (terms.number(heights[at]), terms.milliseconds(time[peaks[at]]), _range(**there))
-        rows.append(Row((str(network), str(layer), *cells), best=at in best))
+        cells = (terms.number(heights[at]), terms.milliseconds(time[peaks[at]]))
+        bounds = (_range(**there),) if bounded else ()
+        rows.append(Row((str(network), str(layer), *cells, *bounds), best=at in best))
     frame = pd.DataFrame({"network": networks, "layer": layers})
     method, reference = terms.method(result), result.attrs["reference"]
     span = f"{terms.milliseconds(time[0])} to {terms.milliseconds(time[-1])}"
@@ -110,40 +98,13 @@ def _rsa_in_time(name: str, result: xr.DataArray) -> Section:
         f"{method} of {terms.count(len(frame), 'layer')} of {_networks(frame)} with {reference}, {span}.",
         f"{method} between the RDM of each layer and {reference}, at {terms.count(len(time), 'time point')} from "
         f"{span}. Zero is no relation.{_band_words(result)}",
-        ("Network", "Layer", "Peak", "Time of peak", "Noise ceiling there"),
+        ("Network", "Layer", "Peak", "Time of peak", *(["Noise ceiling there"] if bounded else [])),
         texts=2,
         rows=tuple(rows),
+        note=_alone(result),
         best=_best_sentence(
             result, frame, heights, f" at {terms.milliseconds(time[peaks[_argmax(heights)]])}"
         ),
-    )
-
-
-def _rdm(name: str, result: xr.DataArray, categories: Mapping[str, str]) -> Section:
-    ids, times = stimulus_ids(result), result.sizes[TIME]
-    categories = categories or _own_categories(result)
-    known = len({categories[one] for one in ids if one in categories})
-    shape = f"{terms.count(len(ids), 'stimulus', 'stimuli')}, {terms.count(result.sizes[PAIR], 'pair')}"
-    subjects = f", {terms.count(result.sizes[SUBJECT], 'subject')}" if SUBJECT in result.dims else ""
-    when = f", {terms.count(times, 'time point')}" if times > 1 else ""
-    values = result.values[np.isfinite(result.values)]
-    limits = (
-        f"{terms.number(values.min())} to {terms.number(values.max())}" if len(values) else "none defined"
-    )
-    panels = result.sizes[SUBJECT] + 1 if SUBJECT in result.dims else times
-    k = cell(len(ids))
-    means = f", averaged over {k} by {k} neighbours" if k > 1 else ""
-    fewer = " Of all panels, an even spread is shown." if panels > MOST else ""
-    order = f" Stimuli are sorted into {terms.count(known, 'category', 'categories')}." if known else ""
-    return Section(
-        name,
-        "Representational dissimilarity",
-        rdm_images(result, categories) if result.sizes[PAIR] else None,
-        f"Matrix of dissimilarities between {shape}{subjects}{when}; {limits}.",
-        f"{shape}{subjects}{when}. Each cell is the dissimilarity of two stimuli{means}, "
-        f"{terms.metric(result)}; values are {limits}, and colours end at the 1st and 99th "
-        f"percentile.{order}{fewer}",
-        wide=panels > 1,
     )
 
 
@@ -152,13 +113,14 @@ def _noise_ceiling(name: str, result: xr.DataArray, _: Mapping[str, str]) -> Sec
     bounds = [str(one) for one in frame.columns if one != TIME]
     rows = tuple(Row(_time_cell(row) + _cells(row, bounds)) for row in frame.to_dict("records"))
     columns = (*(["Time"] if TIME in frame else []), *(one.capitalize() for one in bounds))
+    gone = " None is defined: that takes two subjects." if frame[bounds].isna().all(axis=None) else ""
     return Section(
         name,
         "Noise ceiling",
         None,
         "",
         f"{terms.method(result)} that any model could reach with these subjects: lower with one subject left "
-        "out, upper with all.",
+        f"out, upper with all.{gone}",
         columns,
         0,
         rows,
@@ -217,10 +179,17 @@ def _networks(frame: pd.DataFrame) -> str:
 
 
 def _error_words(frame: pd.DataFrame) -> str:
-    if frame["subject_score"].isna().all():
-        return ""
-    bars = "" if frame["sem"].isna().all() else ", bars their standard error"
-    return f"Points are means over subjects{bars}. "
+    return "" if frame["sem"].isna().all() else "Points are means over subjects, bars their standard error. "
+
+
+def _scores_note(bounded: bool) -> str:
+    return f"{SCORES}; the noise ceiling bounds this one." if bounded else f"{SCORES}."
+
+
+def _alone(result: xr.DataArray) -> str:
+    """Why a single subject's scores have no error; several subjects always have one."""
+    alone = result["subject_score"].notnull().any() and result["sem"].isnull().all()
+    return ALONE if alone else ""
 
 
 def _band_words(result: xr.DataArray) -> str:
@@ -235,15 +204,13 @@ def _twin_words(frame: pd.DataFrame) -> str:
     )
 
 
-def _own_categories(result: xr.DataArray) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for ids, names in ((STIMULUS_A, "category_a"), (STIMULUS_B, "category_b")):
-        if names in result.coords:
-            found |= dict(zip(map(str, result[ids].values), map(str, result[names].values), strict=True))
-    return found
-
-
 SECTIONS: Final[Mapping[str, Callable[[str, xr.DataArray, Mapping[str, str]], Section]]] = MappingProxyType(
-    {RSA.name: _rsa, RDM.name: _rdm, RDM_STACK.name: _rdm, CEILING.name: _noise_ceiling}
+    {
+        RSA.name: _rsa,
+        RDM.name: rdm,
+        RDM_STACK.name: rdm,
+        RDM_CANDIDATES.name: candidates,
+        CEILING.name: _noise_ceiling,
+    }
 )
 """How each kind of result is shown."""

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from stores.dims import CANDIDATE, PAIR, STIMULUS_A, STIMULUS_B, TIME
-from stores.specs import CEILING, RDM, RDM_STACK, RESULTS, RSA
+from stores.specs import CEILING, RDM, RDM_CANDIDATES, RDM_STACK, RESULTS, RSA
 
 RSA_COLUMNS: Final = ("subject_score", "sem", "ceiling_lower", "ceiling_upper")
 
@@ -18,7 +18,7 @@ def table(result: xr.DataArray) -> pd.DataFrame:
     """`result` as a tidy table, computed where it is lazy; with a `time` column (s) where there are several.
 
     rsa : network, layer, score, subject_score, sem, ceiling_lower, ceiling_upper; layers in network order
-    rdm : stimulus_a, stimulus_b, dissimilarity; a stack has `subject` first
+    rdm : stimulus_a, stimulus_b, dissimilarity; a stack has `subject` first, candidates `candidate`
     others : one column per dim, then the value, called by the array's name or `value`.
     Raises ValueError where the array is a cube, not a result.
     """
@@ -79,5 +79,11 @@ def _without_single_time(frame: pd.DataFrame, times: int) -> pd.DataFrame:
 
 
 _TABLES: Final[Mapping[str, Callable[[xr.DataArray], pd.DataFrame]]] = MappingProxyType(
-    {RSA.name: _rsa, RDM.name: _rdm, RDM_STACK.name: _rdm, CEILING.name: _ceiling}
+    {
+        RSA.name: _rsa,
+        RDM.name: _rdm,
+        RDM_STACK.name: _rdm,
+        RDM_CANDIDATES.name: _rdm,
+        CEILING.name: _ceiling,
+    }
 )

@@ -49,6 +49,11 @@ def number(value: float, digits: int = 3) -> str:
     return EN_DASH if math.isnan(value) else f"{value:.{digits}f}".replace("-", MINUS)
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """`value` to `digits` figures, for what may be of any size; a dash where it is not defined."""
+    return EN_DASH if math.isnan(value) else f"{value:#.{digits}g}".rstrip(".").replace("-", MINUS)
+
+
 def count(n: int, noun: str, plural: str | None = None) -> str:
     """`1,854 pairs`, `1 pair`."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
