@@ -39,10 +39,10 @@ def existing(root: Any) -> Place:
 
 
 def _no_cube(store: Place) -> Place:
-    if store.local and store.local.is_file():
-        raise NotFoundError(f"there is no store {store}: it is a file. Give the folder that cubes lie in.")
     if store.files() & CUBE_FILES:
         raise NotFoundError(f"{store} is a cube, not a store. Give the folder or URL that it lies in.")
+    if store.local and store.local.is_file():
+        raise NotFoundError(f"there is no store {store}: it is a file. Give the folder that cubes lie in.")
     return store
 
 

@@ -15,9 +15,10 @@ from zarr.errors import ZarrUserWarning
 
 from stores.dims import VALUES
 from stores.errors import KeyMismatchError, SchemaError
+from stores.faults import faults_are_told
 from stores.layout import Access, Layout, codecs, layout
 from stores.lock import LOCK, locked
-from stores.place import Place, check_name, no_space_is_told
+from stores.place import Place, check_name
 from stores.provenance import content_key, differing, provenance
 from stores.specs import SCHEMA_VERSION
 from stores.target import (
@@ -152,7 +153,7 @@ def _create(
         place.delete(own)
     place.clear(keep=(LOCK,))
     dataset = _as_dataset(template, made_from)
-    with no_space_is_told(place.url), warnings.catch_warnings():
+    with faults_are_told(place.url), warnings.catch_warnings():
         # Consolidated metadata is not in the v3 spec yet, but every reader of it ignores or uses it, and
         # it makes opening one read. It cannot go stale: a cube's metadata never change.
         warnings.simplefilter("ignore", ZarrUserWarning)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from stores.errors import LockedError
-from stores.place import Place, no_space_is_told
+from stores.faults import faults_are_told
+from stores.place import Place
 from stores.target import ORIGIN
 
 LOCK: Final = "lock"
@@ -38,14 +39,15 @@ def _refuse(place: Place, owner: dict[str, Any], remedy: str) -> LockedError:
 @contextlib.contextmanager
 def _local(place: Place) -> Iterator[None]:
     path = Path(place.url) / LOCK
-    made = [folder for folder in path.parents if not folder.exists()]
+    with faults_are_told(place.url):
+        made = [folder for folder in path.parents if not folder.exists()]
     with _flocked(place, path) as file:
         _check_other_host(place, _parse(path.read_text()))
-        with no_space_is_told(place.url):
-            file.truncate(0)
-            file.write(json.dumps(_owner()))
-            file.flush()
         try:
+            with faults_are_told(place.url):
+                file.truncate(0)
+                # Past the buffer, which would be flushed, and fail, once more on closing.
+                os.write(file.fileno(), json.dumps(_owner()).encode())
             yield
         finally:
             file.truncate(0)
@@ -57,7 +59,7 @@ def _local(place: Place) -> Iterator[None]:
 @contextlib.contextmanager
 def _flocked(place: Place, path: Path) -> Iterator[TextIO]:
     while True:
-        with no_space_is_told(place.url):
+        with faults_are_told(place.url):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 file = path.open("a+", encoding="utf-8")
@@ -91,17 +93,18 @@ def _remote(place: Place) -> Iterator[None]:
     me = _owner()
     fs, path = place._fs()
     target = f"{path}/{LOCK}"
-    for attempt in ("first", "after breaking a dead owner's lock"):
-        try:
-            fs.pipe_file(target, json.dumps(me).encode(), mode="create")
-            break
-        except FileExistsError:
-            owner = _parse((place.read(LOCK) or b"").decode())
-            if attempt != "first" or not _dead(owner):
-                raise _refuse(
-                    place, owner, f"If that process is gone, delete {place}/{LOCK} and run again."
-                ) from None
-            place.delete(LOCK)
+    with faults_are_told(place.url):
+        for attempt in ("first", "after breaking a dead owner's lock"):
+            try:
+                fs.pipe_file(target, json.dumps(me).encode(), mode="create")
+                break
+            except FileExistsError:
+                owner = _parse((place.read(LOCK) or b"").decode())
+                if attempt != "first" or not _dead(owner):
+                    raise _refuse(
+                        place, owner, f"If that process is gone, delete {place}/{LOCK} and run again."
+                    ) from None
+                place.delete(LOCK)
     # Two processes may break one dead lock at once; the last to create it is the one that stays.
     time.sleep(0.05 if attempt != "first" else 0)
     if (holder := _parse((place.read(LOCK) or b"").decode())).get("token") != me["token"]:

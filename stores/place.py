@@ -15,9 +15,8 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
-from stores.errors import FullError, InputError, StoreError
-
-NO_SPACE = (28, 122)  # errno ENOSPC and EDQUOT: the two ways a device says it is full
+from stores.errors import InputError, StoreError
+from stores.faults import told
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ class Place:
         fs, path = fsspec.core.url_to_fs(self.url, asynchronous=True)
         return FsspecStore(fs, read_only=read_only, path=path)
 
+    @told
     def read(self, name: str) -> bytes | None:
         """The bytes of one file; None where it is not there."""
         try:
@@ -80,6 +80,7 @@ class Place:
         data = self.read(name)
         return None if data is None else json.loads(data)
 
+    @told
     def write(self, name: str, data: bytes | Iterable[bytes], *, sync: bool = True) -> None:
         """Write one file whole: other processes see the old bytes or the new, also after a power cut.
 
@@ -93,19 +94,18 @@ class Place:
             return
         target = self.local / name
         partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
-        with no_space_is_told(self.url):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with partial.open("wb") as file:
-                    file.writelines(pieces)
-                    file.flush()
-                    if sync:
-                        os.fsync(file.fileno())
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
-            if sync:
-                _sync_folder(target.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                file.writelines(pieces)
+                file.flush()
+                if sync:
+                    os.fsync(file.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        if sync:
+            _sync_folder(target.parent)
 
     def write_json(self, name: str, value: Any) -> None:
         """`write` of a JSON value, readable and with sorted keys."""
@@ -118,6 +118,7 @@ class Place:
         with (self.local / name).open("rb") as file:
             os.fsync(file.fileno())
 
+    @told
     def delete(self, name: str) -> None:
         """Remove one file; nothing happens where it is not there."""
         with contextlib.suppress(FileNotFoundError):
@@ -127,6 +128,7 @@ class Place:
                 fs, path = self._fs()
                 fs.rm_file(f"{path}/{name}")
 
+    @told
     def clear(self, *, keep: tuple[str, ...] = ()) -> None:
         """Remove everything below this folder but the files of these names at its top, which goes last."""
         if self.local is not None:
@@ -139,6 +141,7 @@ class Place:
             if name not in keep:
                 self.delete(name)
 
+    @told
     def sizes(self, under: str = "") -> dict[str, int]:
         """Every file below `under`, by its name relative to this folder, with its size in bytes."""
         if self.local is not None:
@@ -149,6 +152,7 @@ class Place:
         prefix = path.rstrip("/") + "/"
         return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
 
+    @told
     def exists(self) -> bool:
         """Whether there is such a folder; in an object store, whether anything lies below it."""
         if self.local is not None:
@@ -157,6 +161,7 @@ class Place:
         fs.invalidate_cache()
         return bool(fs.exists(path))
 
+    @told
     def folders(self) -> list[str]:
         """Names of the folders directly below this one, sorted."""
         if self.local is not None:
@@ -173,6 +178,7 @@ class Place:
             entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in listing if entry["type"] == "directory"
         )
 
+    @told
     def files(self) -> set[str]:
         """Names of the files directly in this folder."""
         if self.local is not None:
@@ -186,24 +192,6 @@ class Place:
             return set()
         listing = fs.ls(path, detail=True)
         return {entry["name"].rsplit("/", 1)[-1] for entry in listing if entry["type"] == "file"}
-
-
-@contextlib.contextmanager
-def no_space_is_told(url: str) -> Iterator[None]:
-    """Turn the system's 'no space left' into an error that says where and how much is free."""
-    try:
-        yield
-    except OSError as fault:
-        if fault.errno not in NO_SPACE:
-            raise
-        place = Path(url)
-        while not place.exists():
-            place = place.parent
-        free = shutil.disk_usage(place).free
-        raise FullError(
-            f"no space left while writing {url}: {free / 1e6:.1f} MB are free there. "
-            "Free some space and run the same command again; finished shards are kept."
-        ) from fault
 
 
 def check_name(name: str) -> str:
