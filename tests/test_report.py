@@ -293,7 +293,9 @@ def test_write__of_many_candidates_the_first_are_shown(tmp_path):
     page = show(tmp_path, made.candidates(layers=layers, n=4, times=2).chunk())
     assert [tag for tag, _ in page.tags].count("image") == 24
     assert len(page.tables[0]) == 1 + 24
-    assert "Each is a mean over 2 time points. The first 24 of 30 are shown; 6 more are not." in page.text
+    assert (
+        "Each square is a mean over 2 time points. The first 24 of 30 are shown; 6 more are not." in page.text
+    )
 
 
 @pytest.mark.parametrize("n", [0, 2])

@@ -51,7 +51,9 @@ def candidates(name: str, result: xr.DataArray, categories: Mapping[str, str]) -
     more = (
         f" The first {shown} of {every:,} are shown; {every - shown:,} more are not." if every > shown else ""
     )
-    when = f" Each is a mean over {result.sizes[TIME]:,} time points." if result.sizes[TIME] > 1 else ""
+    when = (
+        f" Each square is a mean over {result.sizes[TIME]:,} time points." if result.sizes[TIME] > 1 else ""
+    )
     drawn = bool(shown and result.sizes[PAIR])
     of = terms.count(every, "candidate")
     return Section(

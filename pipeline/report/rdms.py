@@ -22,8 +22,8 @@ CELLS = 600
 """Most cells of a square each way: more do not fit a screen, and make a page of tens of megabytes."""
 SMALL = 200
 """The same for the small squares of candidates."""
-ACROSS = 6
-"""Most of those beside each other."""
+LEAST, ACROSS = 3, 6
+"""Columns of those: with fewer, squares would be large and their names as well."""
 MOST = 8
 """Panels of one figure: of more subjects or times, this many, evenly spread."""
 
@@ -61,13 +61,13 @@ def candidate_images(rdms: xr.DataArray, categories: Mapping[str, str]) -> Marku
     if longest == 1:  # a row each would leave most of the page empty
         layers, networks = [f"{a}/{b}" for a, b in zip(networks, layers, strict=True)], [""] * len(layers)
         longest = len(layers)
-    columns = math.ceil(longest / math.ceil(longest / ACROSS))
+    columns = max(LEAST, math.ceil(longest / math.ceil(longest / ACROSS)))
     places = _places(networks, columns)
     rows = places[-1][0] + 1
     order, blocks = ordering(stimulus_ids(rdms), categories)
     k = cell(len(order), SMALL)
-    side = INCH / max(columns, 3)
-    figure = Figure(figsize=(min(INCH, columns * side + 1), rows * side + 0.3), layout="constrained")
+    side = INCH / columns
+    figure = Figure(figsize=(INCH, rows * side + 0.3), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in set(grid.ravel()) - {grid[place] for place in places}:
         axes.set_visible(False)
