@@ -1,8 +1,14 @@
 """What a foreign file does wrong is told in one sentence, with the cause behind it."""
 
+import pickle
+import warnings
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from pipeline.models import ModelError, layers, load
 
@@ -64,3 +70,59 @@ def test_python_file__that_raises_is_told(
 def test_transformers__folder_without_a_network_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"builds no network from {tmp_path}: ValueError"):
         load(f"transformers:{tmp_path}", untrained_seed=0)
+
+
+def plain_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"a": np.zeros(3)}))
+
+
+def torchscript(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(nn.Flatten()).save(path)
+
+
+NO_WEIGHTS = "it is no weights file of torch, or a damaged one. Wanted names and tensors"
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (
+            lambda path: torch.save(nn.Sequential(), path),
+            "it holds torch.nn.modules.container.Sequential, and",
+        ),
+        (torchscript, "it holds TorchScript, which is a program"),
+        (plain_pickle, NO_WEIGHTS),
+        (lambda path: path.write_text("hello world"), NO_WEIGHTS),
+        (lambda path: path.write_bytes(b""), NO_WEIGHTS),
+        (lambda path: torch.save({1: torch.zeros(3)}, path), "holds a dict; wanted names and tensors"),
+    ],
+)
+def test_weights__that_torch_refuses_are_told_in_own_words(tmp_path: Path, write: Any, said: str) -> None:
+    write(path := tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=said) as caught:
+        load("squeezenet1_0-caffe", weights=path)
+    assert not any(word in str(caught.value) for word in ("weights_only", "trust", "\x1b", "\n"))
+
+
+def damaged(path: Path) -> None:
+    np.savez_compressed(path, a=np.arange(9.0))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"a.npy") + 25] ^= 255  # where the deflated bytes begin
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda path: path.write_text("hello world"), "it is no .npz archive"),
+        (lambda path: np.savez(path, a=np.array(["words"])), "numpy.str_"),
+        (damaged, "Error -3 while decompressing"),
+    ],
+)
+def test_weights__that_numpy_refuses_are_told(tmp_path: Path, write: Any, said: str) -> None:
+    write(path := tmp_path / "w.npz")
+    with pytest.raises(ModelError, match=f"cannot read weights file .*{said}") as caught:
+        load("squeezenet1_0-caffe", weights=path)
+    assert "allow_pickle" not in str(caught.value)

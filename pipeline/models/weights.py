@@ -1,17 +1,19 @@
 """Weights files: .npz, .safetensors and .pt read without running any code that is inside them."""
 
 import hashlib
+import re
+import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Final
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import torch
 from torch import nn
 
-from pipeline.models.errors import ModelError
+from pipeline.models.errors import ModelError, in_words
 
 PRETRAINED: Final = "pretrained"
 """The word that lets a registry fetch its own weights."""
@@ -35,10 +37,12 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     except ModelError:
         raise
     except _DAMAGE as error:
-        raise ModelError(f"cannot read weights file {path}: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"cannot read weights file {path}: {in_words(error)}") from error
 
 
 def _npz(path: Path) -> dict[str, torch.Tensor]:
+    if not is_zipfile(path):  # NumPy takes what it does not know for a pickle, and tells how to open those
+        raise ModelError(f"cannot read weights file {path}: it is no .npz archive, or a damaged one")
     with np.load(path, allow_pickle=False) as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays}
 
@@ -57,11 +61,21 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _torch(path: Path) -> dict[str, torch.Tensor]:
-    loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how the file was written, which its reader cannot change
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch has no kind of its own for a foreign file, and advises to run its code
+        raise ModelError(
+            f"cannot read weights file {path}: it {_refused(error)}. Wanted names and tensors alone: write "
+            "them with torch.save(module.state_dict(), ...), or as .safetensors or .npz"
+        ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, Mapping) or not all(
-        isinstance(value, torch.Tensor) for value in loaded.values()
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
     ):
         raise ModelError(f"{path} holds a {type(loaded).__name__}; wanted names and tensors (a state_dict)")
     # A network saved from DataParallel carries this before every name.
@@ -69,7 +83,16 @@ def _torch(path: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("module.") if bare else name: value for name, value in loaded.items()}
 
 
-_DAMAGE: Final = (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile, UnpicklingError)
+def _refused(error: Exception) -> str:
+    """Why torch did not load a file, without its advice to trust it."""
+    if named := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"holds {named[1]}, and anything but tensors may run code"
+    if "TorchScript" in str(error):
+        return "holds TorchScript, which is a program"
+    return "is no weights file of torch, or a damaged one"
+
+
+_DAMAGE: Final = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, BadZipFile, zlib.error)
 _READERS: Final = {".npz": _npz, ".safetensors": _safetensors, ".pt": _torch, ".pth": _torch}
 
 
