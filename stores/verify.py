@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from stores.catalog import absent, existing, names
+from stores.errors import StoreError
 from stores.place import Place, check_name
 from stores.target import COMPLETE, CUBE_FILES, JOURNAL, MANIFEST, crc32c, hash_of, mark_of
 
@@ -92,14 +93,21 @@ def _file_fault(place: Place, name: str, wanted: dict[str, Any]) -> str:
 
 
 class _Journal:
-    """Files found sound so far, saved every few seconds and removed once the check is through."""
+    """Files found sound so far, saved every few seconds and removed once the check is through.
+
+    In a store that cannot be written none is kept, and none is believed: it could never be removed.
+    """
 
     def __init__(self, store: Place) -> None:
-        self._store, self._saved = store, time.monotonic()
+        self._store = store
+        self._there = store.read(JOURNAL) is not None
         try:
             self._sound: set[str] = set(store.read_json(JOURNAL) or ())
         except ValueError:
             self._sound = set()
+        if self._there and not self._save():
+            self._there, self._sound = False, set()
+        self._saved = time.monotonic()
 
     def __contains__(self, token: str) -> bool:
         return token in self._sound
@@ -107,8 +115,16 @@ class _Journal:
     def add(self, token: str) -> None:
         self._sound.add(token)
         if time.monotonic() - self._saved > SAVE_EVERY_S:
-            self._store.write_json(JOURNAL, sorted(self._sound))
+            self._there = self._save() or self._there
             self._saved = time.monotonic()
 
+    def _save(self) -> bool:
+        try:
+            self._store.write_json(JOURNAL, sorted(self._sound))
+        except StoreError:  # the store cannot be written, or is full: it can still be checked
+            return False
+        return True
+
     def close(self) -> None:
-        self._store.delete(JOURNAL)
+        if self._there:
+            self._store.delete(JOURNAL)

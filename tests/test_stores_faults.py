@@ -82,3 +82,21 @@ def test_a_limit_on_the_size_of_files_is_told(tmp_path, cube, limit):
     assert not stores.catalog(tmp_path)["complete"].any()
     stores.save(tmp_path, "fmri", cube, made_from=MADE, overwrite=True)
     xr.testing.assert_equal(stores.open_cube(tmp_path, "fmri").compute(), cube)
+
+
+@pytest.mark.parametrize("killed_before", [False, True])
+def test_a_store_that_cannot_be_written_is_verified(tmp_path, cube, monkeypatch, killed_before):
+    stores.save(tmp_path, "fmri", cube, made_from=MADE)
+    (shard,) = [one for one in (tmp_path / "fmri/values/c").rglob("*") if one.is_file()]
+    if killed_before:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["stores.verify"]._Journal, "close", lambda journal: journal._save())
+            assert stores.verify(tmp_path) == []
+    data = shard.read_bytes()
+    shard.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(sys.modules["stores.verify"], "SAVE_EVERY_S", 0.0)
+    for function in ("unlink", "mkdir", "replace"):
+        monkeypatch.setattr(Path, function, refusing(errno.EROFS, tmp_path, None))
+    assert [fault.file for fault in stores.verify(tmp_path)] == ["values/c/0/0/0/0"]
+    assert sorted(tmp_path.rglob("*")) == before
