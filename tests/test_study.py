@@ -4,62 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from scipy.stats import spearmanr
 
 import stores
 from pipeline.cluster import Limits
 from pipeline.errors import PlanError
-from pipeline.study import Run, StudyError, check, read_study, run_study
-from pipeline.study.run import Silent
-
-NETWORK = "squeezenet1_0-caffe"
-
-
-def written(folder, tree):
-    path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
-    return path
+from pipeline.study import StudyError, check, read_study
+from tests.studies import NETWORK, ran, small, written
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """A small study: 12 simulated pictures, three layers, two simulated subjects."""
-    root = tmp_path / "store"
-    stores.save(root, "pictures", stores.simulate("images", stimuli=12), made_from={"step": "test/1"})
-    for subject in ("sub-01", "sub-02"):
-        cube = stores.simulate("fmri", stimuli=12, units=20, subject=subject)
-        cube = cube.assign_coords(region=("unit", ["V1"] * 8 + ["IT"] * 12))
-        stores.save(root, f"fmri/{subject}", cube, made_from={"step": "test/1", "subject": subject})
-    extract = {
-        "verb": "extract",
-        "network": NETWORK,
-        "untrained": 0,
-        "stimuli": "pictures",
-        "layers": ["fire9", "logits"],
-        "transform": {"resize": [48, 48], "crop": 48},
-    }
-    rsa = {"verb": "rsa", "candidates": ["activations/*"], "reference": "fmri/*", "by": "region"}
-    return {
-        "title": "Small",
-        "variables": {"store": str(root)},
-        "store": "${store}",
-        "steps": {"network": extract, "regions": rsa},
-    }
-
-
-class Heard(Silent):
-    def __init__(self):
-        self.cubes = {}
-
-    def made(self, cube, reused):
-        self.cubes[cube] = reused
-
-
-def ran(study, **options):
-    heard = Heard()
-    pages = run_study(Run(study, heard, **options))
-    return heard.cubes, pages
+    return small(tmp_path / "store")
 
 
 def test_run_study__makes_what_is_missing_and_reuses_the_rest(tmp_path, tree):

@@ -153,7 +153,7 @@ def test_preprocess_step__mistakes_are_found_before_anything_runs(tmp_path, tabl
 
 
 def test_preprocess_step__workers_too_small_for_a_recording_are_refused(tmp_path, table, monkeypatch):
-    monkeypatch.setattr("pipeline.study.recordings.limits", lambda _: Limits(1, 1, 281 * 10**6, {}))
+    monkeypatch.setattr("pipeline.study.run.limits", lambda _: Limits(1, 1, 281 * 10**6, {}))
     with pytest.raises(PlanError, match=r"sub-01: cleaning a recording holds .*a worker has 281 MB"):
         run_study(StudyRun(of_table(tmp_path, table), Silent(), client=object()))
 

@@ -1,7 +1,8 @@
-"""The `rsa` step: candidates' cubes and measured cubes to RDMs, scores and ceilings, each a stored result."""
+"""What an `rsa` step stores: RDMs of candidates and of measured cubes, scores and ceilings, each lazy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -9,9 +10,11 @@ import xarray as xr
 
 from pipeline import rsa
 from pipeline.blocks import TASK_BYTES
+from pipeline.errors import VerbError
 from pipeline.study.schema import RsaStep, StudyError, near
 from stores import align, open_cube
 from stores.dims import CANDIDATE, SUBJECT, UNIT
+from stores.errors import AlignError
 from stores.specs import RDM, RDM_CANDIDATES, RDM_STACK
 
 VERSION: Final = 1
@@ -21,11 +24,16 @@ KEPT_BYTES: Final = 256 * 2**20
 
 @dataclass(frozen=True)
 class Result:
-    """One array to store: its name, the lazy values, and what they are made from."""
+    """One array to store: its name, what it is made from, and how.
+
+    make : gives the lazy values; what this step stored before is read again.
+    compared : gives the RDMs that are compared in it, by the cube that each comes from.
+    """
 
     name: str
-    array: xr.DataArray
     made_from: Mapping[str, Any]
+    make: Callable[[], xr.DataArray]
+    compared: Callable[[], Mapping[str, xr.DataArray]] = dict
 
 
 def results(
@@ -35,10 +43,10 @@ def results(
     candidates: list[str],
     references: list[str],
     *,
-    owner: str = "",
+    owner: str,
     task_bytes: int = TASK_BYTES,
 ) -> Iterator[Result]:
-    """RDMs of the candidates, then for each region the measured RDMs and the scores; each is lazy.
+    """RDMs of the candidates, then for each region the measured RDMs and the scores.
 
     owner : the step under whose name the candidates' RDMs are kept, for all steps that ask for the same.
     task_bytes : what one task may hold; PlanError where that is too little.
@@ -52,31 +60,67 @@ def results(
         "join": step.join,
         "candidates": _keys(candidates, networks),
     }
-    stack = _candidates(networks, step, task_bytes)
-    shared = f"rdm/{owner or step_name}/candidates"
-    yield Result(shared, stack, common)
-    stored = open_cube(root, shared)
+    shared = f"rdm/{owner}/candidates"
+    yield Result(shared, common, partial(_candidates, candidates, networks, step, task_bytes))
+    subjects = _subjects(references, measured)
     for label, reference in _regions(step, measured, task_bytes):
         suffix = f"/{label}" if label else ""
         made = common | {"reference": _keys(references, measured), "region": label, "method": step.method}
+        again: Callable[[], xr.DataArray] = partial(_itself, reference)
         if step.by and reference.nbytes <= KEPT_BYTES:
             name = f"rdm/{step_name}{suffix}"
-            yield Result(
-                name, reference, {k: v for k, v in made.items() if k not in ("method", "candidates")}
-            )
-            reference = open_cube(root, name)
+            kept = {k: v for k, v in made.items() if k not in ("method", "candidates")}
+            yield Result(name, kept, again)
+            again = partial(open_cube, root, name)
+        stored = partial(open_cube, root, shared)
         yield Result(
             f"rsa/{step_name}{suffix}",
-            _scores(stored, reference, step, f"{step_name} {label}".strip(), task_bytes),
             made,
+            partial(_scores, stored, again, step, f"{step_name} {label}".strip(), task_bytes),
+            partial(_compared, candidates, stored, subjects, again),
         )
 
 
+def _itself(array: xr.DataArray) -> xr.DataArray:
+    return array
+
+
 def _scores(
-    stored: xr.DataArray, reference: xr.DataArray, step: RsaStep, name: str, task_bytes: int
+    stored: Callable[[], xr.DataArray],
+    reference: Callable[[], xr.DataArray],
+    step: RsaStep,
+    name: str,
+    task_bytes: int,
 ) -> xr.DataArray:
-    score = rsa.evaluate(_unstacked(stored), reference, method=step.method, task_bytes=task_bytes)
+    candidates, measured = _unstacked(stored()), reference()
+    try:
+        score = rsa.evaluate(candidates, measured, method=step.method, task_bytes=task_bytes)
+    except VerbError:
+        raise
+    except ValueError as fault:
+        raise StudyError(f"{name}: {fault}") from fault
     return score.assign_attrs(metric=step.metric, reference=name)
+
+
+def _compared(
+    candidates: list[str],
+    stored: Callable[[], xr.DataArray],
+    subjects: list[str],
+    reference: Callable[[], xr.DataArray],
+) -> dict[str, xr.DataArray]:
+    networks, measured = stored(), reference()
+    return {name: networks.isel({CANDIDATE: n}) for n, name in enumerate(candidates)} | {
+        name: measured.isel({SUBJECT: n}) for n, name in enumerate(subjects)
+    }
+
+
+def _subjects(names: list[str], cubes: list[xr.DataArray]) -> list[str]:
+    """Where each measured RDM comes from: a cube, or one subject in it."""
+    return [
+        name if SUBJECT not in cube.dims else f"{name} ({subject})"
+        for name, cube in zip(names, cubes, strict=True)
+        for subject in (cube[SUBJECT].values if SUBJECT in cube.dims else [None])
+    ]
 
 
 def _keys(names: list[str], cubes: list[xr.DataArray]) -> dict[str, str]:
@@ -88,17 +132,23 @@ def _joined(
 ) -> tuple[list[xr.DataArray], list[xr.DataArray]]:
     """Everything over the same stimuli in the same order; RDMs that were measured as such are matched by pair."""
     cubes = [cube for cube in measured if UNIT in cube.dims]
-    aligned = list(align(*networks, *cubes, how=step.join))
+    aligned = align(*networks, *cubes)
+    if step.join == "exact" and (dropped := aligned.report.dropped):
+        raise AlignError(
+            "`join: exact` wants the same stimuli in every cube; but"
+            + "".join(f"\n  - {one}" for one in dropped)
+            + "\nCorrect the ids, or give the step `join: inner` to go on without these stimuli."
+        )
     rest = iter(aligned[len(networks) :])
-    return aligned[: len(networks)], [next(rest) if UNIT in cube.dims else cube for cube in measured]
+    return list(aligned[: len(networks)]), [next(rest) if UNIT in cube.dims else cube for cube in measured]
 
 
-def _candidates(networks: list[xr.DataArray], step: RsaStep, task_bytes: int) -> xr.DataArray:
+def _candidates(
+    names: list[str], networks: list[xr.DataArray], step: RsaStep, task_bytes: int
+) -> xr.DataArray:
     rdms = [rsa.rdm(cube, metric=step.metric, task_bytes=task_bytes) for cube in networks]
-    labels = [(str(cube.attrs["network"]), str(cube.attrs["layer"])) for cube in networks]
-    stack = xr.concat(
-        rdms, CANDIDATE, coords="minimal", compat="override", combine_attrs="drop_conflicts", join="exact"
-    )
+    labels = [_network_and_layer(name, cube) for name, cube in zip(names, networks, strict=True)]
+    stack = _concatenated(rdms, CANDIDATE)
     named = stack.assign_coords(
         {
             CANDIDATE: np.array(["/".join(pair) for pair in labels], object),
@@ -113,6 +163,12 @@ def _candidates(networks: list[xr.DataArray], step: RsaStep, task_bytes: int) ->
         "units": "a.u.",
     }
     return named.drop_attrs().assign_attrs(attrs)
+
+
+def _network_and_layer(name: str, cube: xr.DataArray) -> tuple[str, str]:
+    """What a candidate is called; a cube that is of no network has the two parts of its name."""
+    head, _, tail = name.rpartition("/")
+    return str(cube.attrs.get("network", head or tail)), str(cube.attrs.get("layer", tail))
 
 
 def _unstacked(stack: xr.DataArray) -> dict[str, xr.DataArray]:
@@ -172,12 +228,15 @@ def _stack(stacks: list[xr.DataArray]) -> xr.DataArray:
     plain = [
         stack.drop_vars([n for n in ("session", "participant") if n in stack.coords]) for stack in stacks
     ]
-    stack = (
-        plain[0]
-        if len(plain) == 1
-        else xr.concat(
-            plain, SUBJECT, coords="minimal", compat="override", combine_attrs="drop_conflicts", join="exact"
-        )
-    )
+    stack = plain[0] if len(plain) == 1 else _concatenated(plain, SUBJECT)
     attrs = {"modality": RDM_STACK.name, "metric": stacks[0].attrs["metric"], "quantity": "dissimilarity"}
     return stack.drop_attrs().assign_attrs(attrs | {"units": "a.u."})
+
+
+def _concatenated(rdms: list[xr.DataArray], dim: str) -> xr.DataArray:
+    try:
+        return xr.concat(
+            rdms, dim, coords="minimal", compat="override", combine_attrs="drop_conflicts", join="exact"
+        )
+    except ValueError as fault:
+        raise StudyError(f"RDMs do not lie at the same times and pairs of stimuli: {fault}") from fault

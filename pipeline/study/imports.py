@@ -10,7 +10,6 @@ import xarray as xr
 
 from pipeline.fill import Block, Source, fill, lazy_source
 from pipeline.plan import size
-from pipeline.study.names import expand
 from pipeline.study.schema import ImportStep
 from stores import label, open_cube, writing
 from stores.dims import CUBE
@@ -38,26 +37,31 @@ def plan(run: "Run", name: str, step: ImportStep, faults: list[str]) -> list[str
     for one in step.labels:
         if set("*?[") & set(one.cube):
             faults.append(f"steps.{name}.labels: {one.cube!r} must name one cube")
-        faults += [f"steps.{name}.labels: {fault}" for fault in expand(one.cube, run.names())[1]]
+        faults += [f"steps.{name}.labels: {fault}" for fault in run.matching(one.cube)[1]]
     return [f"{step.into or name}/{cube}" for cube in read(asked(step))]
 
 
 def import_step(run: "Run", name: str, step: ImportStep) -> None:
     """Make the cubes of a step, with its labels as coordinates. Raises StoreError."""
     wanted = asked(step)
-    cubes, made_from = read(wanted), list[dict[str, Any]]()
+    cubes = read(wanted)
     for one in step.labels:
         source = open_cube(run.root, one.cube)
-        made_from.append(one.model_dump() | {"content_key": source.attrs["provenance"]["content_key"]})
         for short, cube in cubes.items():
             try:
                 cubes[short] = label(cube, source, *one.names, by=one.by)
             except AlignError as fault:
                 raise AlignError(f"steps.{name}.labels: {short} and {one.cube}: {fault}") from fault
-    made = import_cubes(run, wanted, cubes, step.into or name, made_from)
+    made = import_cubes(run, wanted, cubes, step.into or name, _labels(run, step))
     for cube_name, cube in zip(made, cubes.values(), strict=True):
         for line in losses(cube):
             run.listener.said(f"{cube_name}: {line}")
+
+
+def origins(run: "Run", name: str, step: ImportStep) -> dict[str, dict[str, Any]]:
+    """What each cube of a step would be made from, by its name."""
+    wanted = asked(step)
+    return _origins(wanted, read(wanted), step.into or name, _labels(run, step))
 
 
 def import_cubes(
@@ -68,7 +72,23 @@ def import_cubes(
     labels: Sequence[Mapping[str, Any]] = (),
 ) -> list[str]:
     """Make every cube that a reader found, as `<into>/<cube>`; returns their names."""
-    origins = {}
+    records = _origins(wanted, cubes, into, labels)
+    named = dict(zip(records, cubes.values(), strict=True))
+    for names in _recordings(named):
+        _store(run, {name: (named[name], records[name]) for name in names})
+    return list(records)
+
+
+def _labels(run: "Run", step: ImportStep) -> list[dict[str, Any]]:
+    """What the labels of a step are taken from."""
+    keys = [open_cube(run.root, one.cube).attrs["provenance"]["content_key"] for one in step.labels]
+    return [one.model_dump() | {"content_key": key} for one, key in zip(step.labels, keys, strict=True)]
+
+
+def _origins(
+    wanted: Request, cubes: Mapping[str, xr.DataArray], into: str, labels: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    found = {}
     for short, cube in cubes.items():
         made_from = {
             "step": f"import/{IMPORT_VERSION}",
@@ -78,10 +98,8 @@ def import_cubes(
         }
         made_from |= {"options": record} if (record := wanted.record()) else {}
         made_from |= {"labels": [dict(one) for one in labels]} if labels else {}
-        origins[f"{into}/{short}"] = cube, made_from
-    for names in _recordings({name: cube for name, (cube, _) in origins.items()}):
-        _store(run, {name: origins[name] for name in names})
-    return list(origins)
+        found[f"{into}/{short}"] = made_from
+    return found
 
 
 def is_big(cube: xr.DataArray) -> bool:

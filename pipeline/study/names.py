@@ -6,14 +6,19 @@ from fnmatch import fnmatchcase
 from pipeline.study.schema import near
 
 
-def expand(patterns: str | Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names that match `patterns` (`*` and `?` as in a shell), once each; a fault for each that none matches."""
+def expand(
+    patterns: str | Sequence[str], names: Sequence[str], *, hoped: Iterable[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Names that match `patterns` (`*` and `?` as in a shell), once each; a fault for each that none matches.
+
+    hoped : how names begin that there may be later, or but for another fault: no fault for these.
+    """
     found: dict[str, None] = {}
     faults = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         matching = [name for name in names if fnmatchcase(name, pattern)]
         found |= dict.fromkeys(matching)
-        if not matching:
+        if not matching and not pattern.startswith(tuple(hoped)):
             faults.append(f"no cube is called {pattern!r}{near(pattern, names)}")
     return list(found), faults
 

@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import preprocess as pp
-from pipeline.cluster import limits
+from pipeline.cluster import Limits
 from pipeline.errors import PlanError
 from pipeline.plan import IDLE_BYTES, size
 from pipeline.preprocess.run_tasks import laid_out, work
@@ -76,7 +76,7 @@ def preprocess_step(run: "Run", name: str, step: PreprocessStep) -> None:
     wanted = asked(step)
     for what, count in wanted.left_out.items():
         run.listener.said(f"{what}: {count:,} events without a stimulus are left out")
-    _require_room(run, wanted)
+    require_room(run.limits(), wanted)
     made = pp.store_runs(
         run.root,
         step.into or name,
@@ -173,8 +173,9 @@ def _of_ds000117(
     return runs, left_out, replace(clean, maxwell=maxwell)
 
 
-def _require_room(run: "Run", wanted: Recordings) -> None:
-    if run.client is None or (found := limits(run.client)).memory is None:
+def require_room(found: Limits | None, wanted: Recordings) -> None:
+    """Raise PlanError where the workers cannot hold what a task does."""
+    if found is None or found.memory is None:
         return
     threads = math.ceil(found.threads / max(1, found.workers))
     for laid in laid_out(

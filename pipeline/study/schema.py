@@ -7,6 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+LISTED: Final = 10
+"""Names in one message, at most."""
+
 
 class StudyError(ValueError):
     """The study file asks for something that cannot be; the message lists every fault found."""
@@ -127,10 +130,13 @@ class Study(_Strict):
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or what there is to choose from."""
+    """`; did you mean 'x'?`, or what there is to choose from: of many, those most like it."""
     names = [str(name) for name in known]
     if close := difflib.get_close_matches(word, names, n=1):
         return f"; did you mean {close[0]!r}?"
+    if (more := len(names) - LISTED) > 0:
+        names = difflib.get_close_matches(word, names, n=LISTED, cutoff=0)
+        return f"; there are {', '.join(names)} and {more} more"
     return f"; there are {', '.join(names)}" if names else ""
 
 

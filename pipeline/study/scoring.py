@@ -1,0 +1,60 @@
+"""The `rsa` step: geometry of candidates against measured geometry, each result stored as it is made."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.blocks import TASK_BYTES
+from pipeline.cluster import Limits
+from pipeline.plan import IDLE_BYTES
+from pipeline.study import geometry
+from pipeline.study.gaps import gaps
+from pipeline.study.schema import RsaStep, Study, StudyError
+from stores import save
+from stores.place import Place
+from stores.target import COMPLETE
+
+if TYPE_CHECKING:
+    from pipeline.study.run import Run
+
+
+def rsa_step(run: "Run", name: str, step: RsaStep) -> Iterator[str]:
+    """Make the results of a step; yields their names. Raises StoreError, StudyError, PlanError."""
+    candidates, references = run.found(step.candidates), run.found(step.reference)
+    shared, room = owner_of(run.study, name, step), room_of(run.limits())
+    for result in geometry.results(
+        run.root, name, step, candidates, references, owner=shared, task_bytes=room
+    ):
+        there = not run.overwrite and (Place.of(run.root) / result.name).read(COMPLETE) is not None
+        array = result.make()
+        try:
+            if any(coord.chunks for coord in array.coords.values()) and not there:
+                array = array.compute()  # scores share their inputs with the ceilings beside them
+            save(run.root, result.name, array, made_from=result.made_from, overwrite=run.overwrite)
+        except ValueError as fault:
+            if not (told := gaps(result.compared())):
+                raise
+            raise StudyError(f"steps.{name}: {told}") from fault
+        run.listener.made(result.name, reused=there)
+        yield result.name
+
+
+def owner_of(study: Study, name: str, step: RsaStep) -> str:
+    """The first step that asks for the same RDMs of the same candidates: they are made once."""
+    if step.join != "exact":  # it may leave each step other stimuli
+        return name
+    asked = (step.candidates, step.metric, step.join)
+    same = [
+        other
+        for other, one in study.steps.items()
+        if isinstance(one, RsaStep) and (one.candidates, one.metric, one.join) == asked
+    ]
+    return same[0]
+
+
+def room_of(found: Limits | None) -> int:
+    """What one task may hold: the usual budget, or less where the workers have less."""
+    if found is None or found.memory is None:
+        return TASK_BYTES
+    threads = math.ceil(found.threads / max(1, found.workers))
+    return min(TASK_BYTES, max(0, found.memory - IDLE_BYTES) // threads)

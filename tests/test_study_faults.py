@@ -1,0 +1,132 @@
+"""What a study asks of cubes that cannot be: told in its own words, before anything runs where that can be."""
+
+import numpy as np
+import pytest
+
+import stores
+from pipeline.study import StudyError, check, read_study
+from tests.studies import NETWORK, ran, small, written
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return small(tmp_path / "store")
+
+
+def refusal(tmp_path, tree):
+    with pytest.raises(StudyError) as fault:
+        check(read_study(written(tmp_path, tree)))
+    return str(fault.value)
+
+
+def brain(tree, subject, change=lambda cube: cube, name=""):
+    cube = stores.simulate("fmri", stimuli=12, units=20, subject=subject)
+    cube = change(cube.assign_coords(region=("unit", ["V1"] * 8 + ["IT"] * 12)))
+    made_from = {"step": "test/2", "subject": subject}
+    stores.save(tree["variables"]["store"], name or f"fmri/{subject}", cube, made_from=made_from)
+
+
+def test_check__steps_that_make_cubes_of_one_name_clash(tmp_path, tree):
+    steps = tree["steps"]
+    tree["steps"] = {"network": steps["network"], "again": steps["network"] | {"batch": 2}} | steps
+    made = f"activations/{NETWORK}-untrained-0/fire9"
+    assert (
+        f"steps.network and steps.again both make {made} and 1 more; give one of them another `label`"
+        in refusal(tmp_path, tree)
+    )
+    tree["steps"]["again"]["label"] = "small-batches"
+    check(read_study(written(tmp_path, tree)))
+
+
+def test_check__rsa_steps_may_share_candidates(tmp_path, tree):
+    tree["steps"]["again"] = tree["steps"]["regions"] | {"method": "corr"}
+    check(read_study(written(tmp_path, tree)))
+
+
+def test_candidates_of_no_network_go_by_their_names(tmp_path, tree):
+    tree["steps"] = {"rep": {"verb": "rsa", "candidates": "fmri/*", "reference": "fmri/*"}}
+    tree["steps"]["rep"]["candidates"] = ["fmri/*"]
+    ran(read_study(written(tmp_path, tree)))
+    result = stores.open_cube(tree["variables"]["store"], "rsa/rep")
+    assert list(result["candidate"].values) == ["fmri/sub-01", "fmri/sub-02"]
+    assert list(result["network"].values) == ["fmri", "fmri"]
+    assert list(result["layer"].values) == ["sub-01", "sub-02"]
+
+
+def test_candidates_at_other_times_are_told(tmp_path, tree):
+    meg = stores.simulate("meg_epochs", stimuli=12)
+    stores.save(tree["variables"]["store"], "meg/sub-01", meg, made_from={"step": "test/1"})
+    tree["steps"]["regions"]["candidates"] = ["activations/*", "meg/*"]
+    with pytest.raises(StudyError, match="do not lie at the same times and pairs of stimuli"):
+        ran(read_study(written(tmp_path, tree)))
+
+
+@pytest.mark.parametrize("by", ["region", None])
+def test_stimulus_that_is_missing_in_one_subject_is_named(tmp_path, tree, by):
+    def holed(cube):
+        return cube.where(cube.stimulus != cube.stimulus[3])
+
+    brain(tree, "sub-03", holed)
+    gone = str(stores.open_cube(tree["variables"]["store"], "fmri/sub-03").stimulus.values[3])
+    tree["steps"]["regions"] |= {"by": by}
+    with pytest.raises(StudyError) as fault:
+        ran(read_study(written(tmp_path, tree)))
+    text = str(fault.value)
+    assert text.startswith("steps.regions: stimuli are missing")
+    assert (
+        f"in 1 of 5 RDMs, which are to be compared on the same stimuli:\n  - fmri/sub-03 lacks 1: {gone!r}\n"
+        in text
+    )
+    root = tree["variables"]["store"]
+    whole = stores.open_cube(root, "fmri/sub-03").drop_sel(stimulus=[gone])
+    assert f"stores.open_cube(root, 'fmri/sub-03').drop_sel(stimulus=[{gone!r}])" in text
+    stores.save(root, "fmri/sub-03-whole", whole, made_from={"without": [gone]})
+    tree["steps"]["again"] = tree["steps"].pop("regions") | {
+        "reference": ["fmri/sub-01", "fmri/sub-02", "fmri/sub-03-whole"],
+        "join": "inner",
+    }
+    cubes, _ = ran(read_study(written(tmp_path, tree)))
+    assert np.isfinite(stores.open_cube(root, "rsa/again/V1" if by else "rsa/again")).all()
+    assert not any(cubes[name] for name in cubes if name.startswith("rsa/"))
+
+
+def test_ids_that_differ_are_answered_in_the_words_of_a_study(tmp_path, tree):
+    brain(tree, "sub-03", lambda cube: cube.isel(stimulus=slice(0, 10)))
+    with pytest.raises(stores.AlignError, match="give the step `join: inner`") as fault:
+        ran(read_study(written(tmp_path, tree)))
+    assert "how=" not in str(fault.value)
+
+
+def test_check__an_unknown_name_is_answered_with_ten_at_most(tmp_path, tree):
+    for number in range(20):
+        brain(tree, f"sub-{number:02}", name=f"other/sub-{number:02}")
+    tree["steps"]["regions"]["reference"] = "nothing-like-it"
+    (line,) = refusal(tmp_path, tree).splitlines()[1:]
+    assert line.count("sub-") <= 10
+    assert line.endswith(" more")
+
+
+def test_check__a_fault_has_no_consequences(tmp_path, tree):
+    tree["steps"]["network"]["layers"] = ["fire99"]
+    tree["steps"]["regions"]["candidates"] = [f"activations/{NETWORK}-untrained-0/*"]
+    tree["steps"]["report"] = {"verb": "report"}
+    (line,) = [one for one in refusal(tmp_path, tree).splitlines()[1:] if one.startswith("  - ")]
+    assert "fire99" in line
+
+
+def test_check__cubes_that_were_only_begun_are_refused(tmp_path, tree):
+    brain(tree, "sub-03")
+    (tmp_path / "store/fmri/sub-03/complete").unlink()
+    assert "steps.regions: fmri/sub-03 is not complete, and no earlier step completes it" in refusal(
+        tmp_path, tree
+    )
+
+
+def test_run_study__results_of_a_region_that_were_only_begun_are_completed(tmp_path, tree):
+    tree["steps"]["report"] = {"verb": "report", "results": ["rsa/*", "rsa/regions/V1"]}
+    study = read_study(written(tmp_path, tree))
+    ran(study)
+    (tmp_path / "store/rsa/regions/V1/complete").unlink()
+    cubes, _ = ran(study)
+    assert cubes["rsa/regions/V1"] is False
+    assert cubes["rsa/regions/IT"] is True
