@@ -10,11 +10,11 @@ import dask.config
 import typer
 import typer.core
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 # torch, distributed and matplotlib take seconds to import: each command brings what it needs by itself.
 from pipeline import faults
+from pipeline.terminal import Terminal, bar, console
 from stores import StoreError, catalog, open_cube, verify
 from stores.place import Place
 
@@ -40,7 +40,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console(highlight=False, soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:
@@ -78,19 +77,25 @@ def run(
     from pipeline.study.plan import plan_lines
 
     asked = read_study(study, settings or ())
+    _require_shared(asked.store)
     config = cluster.read(cluster_file)
     planned = check(asked)
     if dry_run:
-        for line in plan_lines(asked, planned):
+        found = cluster.expected(config, profile)
+        for line in plan_lines(asked, planned, found=found, overwrite=overwrite):
             console.print(line)
         console.print(cluster.describe(config, profile))
         return
-    pages = execute(Run(asked, _Terminal(), overwrite=overwrite), config, profile, study.stem)
+    with Terminal() as terminal:
+        job = Run(asked, terminal, overwrite=overwrite)
+        pages = execute(job, terminal, config, profile, study.stem)
     for page in pages:
         console.print(f"report: {page}")
 
 
-def execute(job: "Run", config: "ClusterConfig", profile: str | None, name: str) -> list[str]:
+def execute(
+    job: "Run", terminal: Terminal, config: "ClusterConfig", profile: str | None, name: str
+) -> list[str]:
     """Run a study on its cluster, keeping Dask's performance report beside the results."""
     from pipeline import cluster
     from pipeline.study import run_study
@@ -101,9 +106,10 @@ def execute(job: "Run", config: "ClusterConfig", profile: str | None, name: str)
             console.print(f"dashboard: {link}")
         job.client = client
         beside.parent.mkdir(parents=True, exist_ok=True)
-        with cluster.performance_report(client, beside):
+        with cluster.performance_report(client, beside, wanted=lambda: terminal.made_any):
             pages = run_study(job)
-    console.print(f"performance report: {beside}")
+    if terminal.made_any:
+        console.print(f"performance report: {beside}")
     return pages
 
 
@@ -117,7 +123,9 @@ def demo(
     from pipeline import cluster
     from pipeline.demo import run_demo
 
-    sys.exit(0 if run_demo(folder, cluster.read(cluster_file), profile, console, _Terminal()) else 1)
+    with Terminal() as terminal:
+        found = run_demo(folder, cluster.read(cluster_file), profile, terminal)
+    raise typer.Exit(0 if found else 1)
 
 
 @app.command()
@@ -128,9 +136,9 @@ def readers() -> None:
 
     for name, one in sorted(READERS.items()):
         console.print(name, style="bold")
-        console.print(f"  {one.doc}\n  expects: {', '.join(one.expects)}", markup=False)
+        console.print(f"  {one.doc}\n  expects: {', '.join(one.expects)}")
         if told := [f"{option} ({in_words(kind)})" for option, kind in options_of(one).items()]:
-            console.print(f"  options: {', '.join(told)}", markup=False)
+            console.print(f"  options: {', '.join(told)}")
         if takes_pickles(one):
             console.print("  published as pickles: needs --allow-pickle")
 
@@ -163,18 +171,19 @@ def import_(
     root, _, name = into.rstrip("/").rpartition("/")
     if not root or not name:
         raise StoreError(f"--into {into!r} is not ROOT/NAME, such as my-store/things-fmri")
+    _require_shared(root)
     config = cluster.read(cluster_file)
     config.profile(profile)  # a wrong name is told before files are read
     with console.status(f"{reader} reads what is there"):
         cubes = request.read(wanted)
     for line in described(cubes):
-        console.print(line, markup=False)
+        console.print(line)
     if dry_run:
         return
     step = {"verb": "import", "reader": reader, "path": [str(path) for path in paths], "into": name}
     study = Study.model_validate({"title": "import", "store": root, "steps": {"import": step}})
-    job = Run(study, _Terminal(), overwrite=overwrite)
     with contextlib.ExitStack() as stack:
+        job = Run(study, stack.enter_context(Terminal()), overwrite=overwrite)
         if any(is_big(cube) for cube in cubes.values()):
             job.client = stack.enter_context(cluster.start(config, profile))
             if link := cluster.dashboard_link(job.client):
@@ -231,7 +240,7 @@ def show(
 
     array = open_cube(root, name)
     if not csv:
-        console.print(report.words(array), markup=False)
+        console.print(report.words(array))
         return
     try:
         table = report.table(array)
@@ -246,17 +255,17 @@ def show(
 def verify_(root: Annotated[str, typer.Argument(help="A store.")]) -> None:
     """Read every byte of a store again and name what is wrong; exit code 1 if anything is."""
     _require_store(root)
-    with _bar() as bar:
+    with bar() as shown:
         tasks: dict[str, Any] = {}
 
         def heard(cube: str, done: int, total: int) -> None:
             if cube not in tasks:
-                tasks[cube] = bar.add_task(cube, total=total, written="")
-            bar.update(tasks[cube], completed=done)
+                tasks[cube] = shown.add_task(cube, total=total, written="")
+            shown.update(tasks[cube], completed=done)
 
         faults = verify(root, progress=heard)
     for fault in faults:
-        console.print(str(fault), markup=False)
+        console.print(str(fault))
     if faults:
         console.print(f"{len(faults)} faults")
         raise typer.Exit(1)
@@ -271,50 +280,12 @@ def _require_store(root: str) -> None:
         raise StoreError(f"there is no store {root}: it is no folder")
 
 
-class _Terminal:
-    """Shows a run: a line per cube, and a bar while a big one is filled (only on a terminal)."""
-
-    def __init__(self) -> None:
-        self._bar: Progress | None = None
-
-    def step(self, name: str, verb: str) -> None:
-        """Print the step."""
-        console.print(f"{name}: {verb}", style="bold")
-
-    def made(self, cube: str, reused: bool) -> None:
-        """Print the cube."""
-        console.print(f"  {cube}{'  (there already)' if reused else ''}", markup=False)
-
-    def said(self, text: str) -> None:
-        """Print it."""
-        console.print(f"  {text}", markup=False)
-
-    def progress(self, label: str, done: int, total: int, written: int) -> None:
-        """Move the bar; it goes when all is done."""
-        if not console.is_terminal or not total:
-            return
-        if self._bar is None:
-            self._bar = _bar()
-            self._bar.start()
-            self._bar.add_task(label, total=total, written="")
-        rate = f"{written / 1e6:.0f} MB"
-        self._bar.update(self._bar.task_ids[0], completed=done, written=rate)
-        if done == total:
-            self._bar.stop()
-            self._bar = None
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[written]}"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+def _require_shared(root: str) -> None:
+    if Place.of(root).url.startswith("memory:"):
+        raise StoreError(
+            f"the store {root} lies in the memory of one process, which worker processes cannot see; "
+            "name a folder, or a URL that they reach too"
+        )
 
 
 def main() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 import yaml
 from PIL import Image
-from rich.console import Console
 
 from pipeline import cluster
 from pipeline.models import network_spec
 from pipeline.study import Listener, Run, read_study, run_study
-from stores import open_cube, save
+from pipeline.terminal import Terminal, console
+from stores import StoreError, catalog, open_cube, save
 from stores.dims import CANDIDATE, TIME
 from stores.simulate import CATEGORIES, keyed
 from stores.simulate_brains import layer_gains, simulate_subjects
@@ -33,21 +33,21 @@ NOTICE: Final = (
 )
 
 
-def run_demo(
-    folder: Path, config: cluster.ClusterConfig, profile: str | None, console: Console, listener: Listener
-) -> bool:
+def run_demo(folder: Path, config: cluster.ClusterConfig, profile: str | None, terminal: Terminal) -> bool:
     """Make everything below `folder`, print which planted facts came back, and whether all did."""
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} is a file; the demo writes into a folder (--folder), which it makes")
     console.print("Simulated data: pictures are drawn, brains are made from a network's layers plus noise.")
     _draw_images(folder / "images")
     study = read_study(_study_file(folder))
     with cluster.start(config, profile) as client:
         if link := cluster.dashboard_link(client):
             console.print(f"dashboard: {link}")
-        with cluster.performance_report(client, folder / "dask.html"):
+        with cluster.performance_report(client, folder / "dask.html", wanted=lambda: terminal.made_any):
             first = study.model_copy(update={"steps": {"network": study.steps["network"]}})
-            run_study(Run(first, listener, client))
-            _plant(study.store, listener)
-            run = Run(study, listener, client, notice=NOTICE, findings=_sentences)
+            run_study(Run(first, terminal, client))
+            _plant(study.store, terminal)
+            run = Run(study, terminal, client, notice=NOTICE, findings=_sentences)
             (page,) = run_study(run)
     facts = _facts({name: open_cube(study.store, name) for name in run.results()})
     console.print("\nPlanted in the simulated brains, and found again:")
@@ -106,10 +106,12 @@ def _plant(root: str, listener: Listener) -> None:
     keys = {layer: cube.attrs["provenance"]["content_key"] for layer, cube in features.items()}
     loaded = {layer: cube.load(scheduler="synchronous") for layer, cube in features.items()}
     listener.step("brains", "simulate")
+    table = catalog(root)
+    there = set(table.index[table["complete"]])
     for name, cube in simulate_subjects(loaded, PLANTED, seed=SEED).items():
         made_from = {"step": "simulate/1", "cube": name, "seed": SEED, "planted": PLANTED, "layers": keys}
         save(root, name, cube, made_from=made_from)
-        listener.made(name, reused=False)
+        listener.made(name, reused=name in there)
 
 
 def _facts(results: Mapping[str, xr.DataArray]) -> dict[str, bool]:

@@ -35,12 +35,17 @@ def test_catalog_and_show(neurocube, root):
 
 
 def test_mistakes_are_one_paragraph_and_exit_2(neurocube, root, tmp_path):
+    study = tmp_path / "study.yaml"
+    study.write_text("{title: t, store: 'memory://a', steps: {report: {verb: report}}}")
     for words, said in (
         (("show", root, "fmri/sub-1"), "did you mean 'fmri/sub-01'?"),
         (("show", root, "fmri/sub-01", "--csv"), "a table is made of results"),
         (("catalog", tmp_path / "none"), "there is no store"),
         (("layers", "squeezenet1_0-cafe"), "squeezenet1_0-caffe"),
         (("run", tmp_path / "none.yaml"), "there is no study file"),
+        (("import", "kriegeskorte2008", tmp_path, "--into", "memory://a/x"), "worker processes cannot see"),
+        (("demo", "--folder", study), "is a file"),
+        (("run", study), "worker processes cannot see"),
     ):
         code, out, err = neurocube(*words)
         assert (code, out) == (2, "")

@@ -133,9 +133,13 @@ def test_config__is_frozen():
         cluster.read().default = "existing"
 
 
-def test_profile__unknown_name_lists_what_there_is():
-    with pytest.raises(ClusterError, match=r"no profile 'fast' in the cluster file; there is \['local'\]"):
-        cluster.read().profile("fast")
+def test_profile__unknown_name_is_answered_with_what_there_is():
+    with pytest.raises(ClusterError, match=r"no profile 'exsting' in .*; did you mean 'existing'\?"):
+        cluster.read(SHIPPED).profile("exsting")
+    with pytest.raises(ClusterError, match=r"no profile 'fast' in .* \(known here: local, existing\)"):
+        cluster.read(SHIPPED).profile("fast")
+    with pytest.raises(ClusterError, match=r"there is 'local' alone\. Name the file with `--cluster"):
+        cluster.read().profile("existing")
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,19 @@ def test_performance_report__keeps_the_error_of_its_block(client, tmp_path):
     assert (tmp_path / "p.html").exists()
 
 
+def test_performance_report__of_a_failed_or_idle_block_replaces_none(client, tmp_path):
+    page = tmp_path / "p.html"
+    page.write_text("of a run that worked")
+    with pytest.raises(ZeroDivisionError), cluster.performance_report(client, page):
+        client.submit(divmod, 1, 0).result()
+    with cluster.performance_report(client, page, wanted=lambda: False):
+        client.submit(sum, [1, 2]).result()
+    assert page.read_text() == "of a run that worked"
+    with cluster.performance_report(client, page):
+        client.submit(sum, [1, 2]).result()
+    assert page.read_text() != "of a run that worked"
+
+
 def test_performance_report__unwritable_path_is_said_and_fails_nothing(client, tmp_path, caplog):
     (tmp_path / "file").touch()
     with caplog.at_level(logging.WARNING), cluster.performance_report(client, tmp_path / "file" / "p.html"):

@@ -1,9 +1,10 @@
 """What `cluster.yaml` may say, as frozen records. Parsed once, by `pipeline.cluster.read`."""
 
+import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
@@ -179,9 +180,21 @@ class ClusterConfig(Record):
     def profile(self, name: str | None = None) -> Profile:
         """The profile called `name`, or the default one. Raises ClusterError where there is none."""
         wanted = name or self.default
-        if wanted not in self.profiles:
-            raise ClusterError(f"no profile {wanted!r} in the cluster file; there is {sorted(self.profiles)}")
-        return self.profiles[wanted]
+        if wanted in self.profiles:
+            return self.profiles[wanted]
+        if "profiles" in self.model_fields_set:
+            raise ClusterError(f"no profile {wanted!r} in the cluster file{near(wanted, self.profiles)}")
+        raise ClusterError(
+            f"no profile {wanted!r}: without a cluster file that has it, there is 'local' alone. Name the file "
+            "with `--cluster FILE`: none is read by itself, also not a cluster.yaml in this folder"
+        )
+
+
+def near(word: object, known: Iterable[str]) -> str:
+    """The known word that is closest to `word`, or all of them, to end a message with."""
+    known = [str(one) for one in known]
+    close = difflib.get_close_matches(str(word), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f" (known here: {', '.join(known) or 'none'})"
 
 
 def host_of(address: str) -> str:

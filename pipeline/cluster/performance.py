@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import time
 from typing import Any, Final
@@ -18,19 +18,24 @@ TIMEOUT: Final = 30.0
 
 
 @contextlib.contextmanager
-def performance_report(client: Client, path: str | Path) -> Iterator[None]:
+def performance_report(
+    client: Client, path: str | Path, *, wanted: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
     """Record what the cluster does inside the block, and write it to `path` at its end, whole or not at all.
 
-    The page opens without a network. A report that cannot be had or written is logged as a warning and fails
-    nothing: an error of the block itself is the one that is raised.
+    wanted : asked at the end of the block, whether what it did is worth a page.
+    The page opens without a network, and the page of a block that failed replaces none. A report that cannot be
+    had or written is logged as a warning and fails nothing: an error of the block is the one that is raised.
     """
     path, begun, count = Path(path), time(), None
     with _only_logged(path):
         count = client.sync(_record, client, callback_timeout=TIMEOUT)
+    done = False
     try:
         yield
+        done = True
     finally:
-        if count is not None:
+        if count is not None and (wanted() if done else not path.exists()):
             with _only_logged(path):
                 page = client.sync(_page, client, begun, count, callback_timeout=TIMEOUT)
                 _write(path, page)

@@ -1,14 +1,13 @@
 """The cluster file: YAML in, one `ClusterConfig` out, or every fault of it in one message."""
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.cluster.config import KINDS, ClusterConfig, ClusterError, Group, Profile, Tls
+from pipeline.cluster.config import KINDS, ClusterConfig, ClusterError, Group, Profile, Tls, near
 
 PATH_KEYS: Final = frozenset({"local_directory", *Tls.model_fields})
 """Where `${NAME}` may stand: paths differ between machines; the rest is to be read in the file itself."""
@@ -34,7 +33,7 @@ def read(path: str | Path | None = None) -> ClusterConfig:
     default = tree.get("default", "local")
     named = tree.get("profiles")
     if isinstance(named, dict) and isinstance(default, str) and default not in named:
-        faults.append(f"default: there is no profile {default!r}{_near(default, named)}")
+        faults.append(f"default: there is no profile {default!r}{near(default, named)}")
     if faults:
         raise ClusterError(f"{path} cannot be used:\n  - " + "\n  - ".join(faults))
     return ClusterConfig.model_validate(top | ({"profiles": profiles} if profiles else {}))
@@ -68,7 +67,7 @@ def _profiles(tree: dict[str, Any], faults: list[str]) -> Iterator[tuple[str, di
 def _profile(name: str, raw: dict[str, Any], folder: Path, faults: list[str]) -> Profile | None:
     kind = raw.get("kind", name)
     if kind not in KINDS:
-        faults.append(f"profiles.{name}.kind: unknown kind {kind!r}{_near(kind, KINDS)}")
+        faults.append(f"profiles.{name}.kind: unknown kind {kind!r}{near(kind, KINDS)}")
         return None
     settings = {**raw, "kind": kind}
     if found := _faults(KINDS[kind], settings, folder):
@@ -90,17 +89,11 @@ def _words(model: type[BaseModel], error: Mapping[str, Any]) -> str:
     where = ".".join([*parents, key])
     if error["type"] == "extra_forbidden":
         owner = Group if "workers" in parents else Tls if "security" in parents else model
-        return f"{where}: unknown key{_near(key, owner.model_fields)}"
+        return f"{where}: unknown key{near(key, owner.model_fields)}"
     if error["type"] == "missing":
         return f"{where}: is missing"
     said = str(error["msg"]).removeprefix("Value error, ")
     return f"{where}: {said}" + ("" if error["type"] == "value_error" else f", not {error['input']!r}")
-
-
-def _near(word: object, known: Iterable[str]) -> str:
-    known = [str(one) for one in known]
-    close = difflib.get_close_matches(str(word), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f" (known here: {', '.join(known) or 'none'})"
 
 
 def _variables(node: object, where: tuple[str, ...]) -> Iterator[str]:
