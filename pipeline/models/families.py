@@ -1,10 +1,11 @@
 """Where networks come from: torchvision, timm, transformers, a Python file, and the one written here."""
 
+import difflib
 import hashlib
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -26,11 +27,13 @@ class Family:
     build(identifier, pretrained) : the module; `pretrained` lets the library fetch its own weights.
     transform(identifier, module) : what the library declares for it.
     cached(identifier) : whether its own weights are on this machine already.
+    names() : identifiers it is known to build; none where they cannot be listed.
     """
 
     build: Callable[[str, bool], nn.Module]
     transform: Callable[[str, nn.Module], Transform]
     cached: Callable[[str], bool]
+    names: Callable[[], list[str]] = list
 
 
 def split(name: str) -> tuple[str, str]:
@@ -38,15 +41,24 @@ def split(name: str) -> tuple[str, str]:
     family, colon, identifier = name.partition(":")
     if name in OWN:
         return "", name
-    if colon and family in FAMILIES and identifier:
+    if family and identifier and family in FAMILIES:
         return family, identifier
-    hint = f"A network is named {', '.join(f'{known}:...' for known in FAMILIES)} or {', '.join(OWN)}."
-    known = (
-        [f"{prefix}:{identifier or name}" for prefix in ("torchvision", "timm")]
-        if family not in FAMILIES
-        else []
-    )
-    raise unknown("network", name, [*OWN, *known], hint)
+    wanted = (identifier if colon else name).lower()
+    near = _near(wanted) if wanted else []
+    offer = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+    ways = ", ".join(f"{known}:..." for known in FAMILIES if known)
+    raise ModelError(f"unknown network {name!r}{offer} A network is named {ways} or {', '.join(OWN)}.")
+
+
+def _near(wanted: str) -> list[str]:
+    """Whole names of networks that are called `wanted`, or nearly so where none is."""
+    bare = {name: name for name in OWN}
+    for prefix, family in FAMILIES.items():
+        with suppress(ModelError):  # a library that is not installed has nothing to offer
+            bare |= {f"{prefix}:{name}": name for name in family.names()}
+    called = difflib.get_close_matches(wanted, set(bare.values()), n=3, cutoff=0.75)
+    called = [wanted] if wanted in called else called
+    return [whole for one in called for whole, name in bare.items() if name == one]
 
 
 def family_of(name: str) -> Family:
@@ -125,9 +137,12 @@ def _own(identifier: str, pretrained: bool) -> nn.Module:
 
 FAMILIES: Final[Mapping[str, Family]] = {
     "torchvision": Family(
-        libraries.torchvision, libraries.torchvision_transform, libraries.torchvision_cached
+        libraries.torchvision,
+        libraries.torchvision_transform,
+        libraries.torchvision_cached,
+        libraries.torchvision_names,
     ),
-    "timm": Family(libraries.timm, libraries.timm_transform, libraries.timm_cached),
+    "timm": Family(libraries.timm, libraries.timm_transform, libraries.timm_cached, libraries.timm_names),
     "transformers": Family(
         libraries.transformers, libraries.transformers_transform, libraries.transformers_cached
     ),

@@ -72,12 +72,16 @@ def torchvision(identifier: str, pretrained: bool) -> nn.Module:
 
 
 def _torchvision_weights(identifier: str) -> Any:
-    imported("torchvision")
-    models = imported("torchvision.models")
-    known = models.list_models(module=models)
+    known = torchvision_names()
     if identifier not in known:
         raise unknown("torchvision network", identifier, known)
-    return models.get_model_weights(identifier).DEFAULT
+    return imported("torchvision.models").get_model_weights(identifier).DEFAULT
+
+
+def torchvision_names() -> list[str]:
+    """Networks of `torchvision.models`: classifiers."""
+    models = imported("torchvision.models")
+    return list(models.list_models(module=models))
 
 
 def torchvision_transform(identifier: str, module: nn.Module) -> Transform:  # noqa: ARG001
@@ -114,9 +118,14 @@ def timm(identifier: str, pretrained: bool) -> nn.Module:
     """A network of `timm.create_model`, with its default weights or without any."""
     library = imported("timm")
     if not library.is_model(identifier):
-        raise unknown("timm network", identifier, library.list_models())
+        raise unknown("timm network", identifier, timm_names())
     module: nn.Module = library.create_model(identifier, pretrained=pretrained)
     return module
+
+
+def timm_names() -> list[str]:
+    """Networks that timm builds."""
+    return list(imported("timm").list_models())
 
 
 def timm_transform(identifier: str, module: nn.Module) -> Transform:
