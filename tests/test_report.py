@@ -326,6 +326,12 @@ def test_write__a_single_subject_is_promised_neither_ceiling_nor_mean(tmp_path):
     assert "None is defined: that takes two subjects." in page.text
 
 
+def test_write__an_untrained_network_alone_is_nobodys_twin(tmp_path):
+    assert "Dashed: untrained." in show(tmp_path, made.rsa(made.NETWORKS[1:])).text
+    assert "Dashed: the same architecture, untrained." in show(tmp_path, made.rsa()).text
+    assert "Dashed" not in show(tmp_path, made.rsa(made.NETWORKS[:1])).text
+
+
 def test_write__a_single_subject_is_drawn_once(tmp_path):
     page = show(tmp_path, made.rdm(6, subjects=1))
     assert [tag for tag, _ in page.tags].count("image") == 2, "the square and its scale"

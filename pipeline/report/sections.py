@@ -199,9 +199,11 @@ def _band_words(result: xr.DataArray) -> str:
 
 
 def _twin_words(frame: pd.DataFrame) -> str:
-    return (
-        " Dashed: the same architecture, untrained." if any(map(terms.is_untrained, frame["network"])) else ""
-    )
+    untrained = set(filter(terms.is_untrained, frame["network"]))
+    twins = {terms.trained_name(one) for one in untrained} & set(frame["network"])
+    if twins:
+        return " Dashed: the same architecture, untrained."
+    return " Dashed: untrained." if untrained else ""
 
 
 SECTIONS: Final[Mapping[str, Callable[[str, xr.DataArray, Mapping[str, str]], Section]]] = MappingProxyType(
