@@ -130,3 +130,26 @@ def test_run_study__results_of_a_region_that_were_only_begun_are_completed(tmp_p
     cubes, _ = ran(study)
     assert cubes["rsa/regions/V1"] is False
     assert cubes["rsa/regions/IT"] is True
+
+
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        (None, "is not a folder of images"),
+        ((), "no images in"),
+        (("notes.txt",), "no images in"),
+        (("a.png", "a.jpg"), "'a': a.jpg, a.png"),
+    ],
+)
+def test_check__looks_at_the_names_in_a_folder_of_images(tmp_path, tree, files, fault):
+    folder = tmp_path / "pictures"
+    if files is not None:
+        folder.mkdir()
+        for name in files:
+            (folder / name).touch()
+    del tree["steps"]["network"]["stimuli"]
+    tree["steps"]["network"]["folder"] = str(folder)
+    text = refusal(tmp_path, tree)
+    assert "steps.network.folder: " in text
+    assert fault in text
+    assert "no cube is called" not in text

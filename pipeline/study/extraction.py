@@ -10,7 +10,8 @@ from pipeline.errors import PlanError
 from pipeline.extract import block_size, extract, made_from, task_bytes, worker_bytes
 from pipeline.plan import size
 from pipeline.study.schema import ExtractStep
-from stores.stimuli import Stimuli, read_folder, read_images
+from stores.errors import InputError
+from stores.stimuli import Stimuli, _image_paths, _refuse_duplicates, read_folder, read_images
 
 if TYPE_CHECKING:
     from pipeline.study.run import Run
@@ -19,13 +20,22 @@ if TYPE_CHECKING:
 def plan(run: "Run", name: str, step: ExtractStep, faults: list[str]) -> list[str]:
     """Names of the cubes that a step will make; adds to `faults` where its stimuli are not to be found."""
     spec = network(step)
-    if step.folder is not None and not Path(step.folder).is_dir():
-        faults.append(f"steps.{name}.folder: {step.folder} is not a folder")
+    if step.folder is not None:
+        faults += [f"steps.{name}.folder: {fault}" for fault in _folder_faults(Path(step.folder))]
     if step.stimuli is not None:
         _, missing = run.matching(step.stimuli)
         faults += [f"steps.{name}: {fault}" for fault in missing]
     models.find(models.build(spec), step.layers)
     return [f"activations/{step.label or spec.label}/{layer}" for layer in step.layers]
+
+
+def _folder_faults(folder: Path) -> list[str]:
+    """What a look at the names in a folder of images tells; whether they can be read, their step finds out."""
+    try:
+        _refuse_duplicates(folder, _image_paths(folder, recursive=False))
+    except InputError as fault:
+        return [str(fault)]
+    return []
 
 
 def extract_step(run: "Run", step: ExtractStep) -> None:
