@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -363,6 +364,18 @@ def test_weights__changed_after_the_spec_are_refused(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ModelError, match="not on this machine"):
         build(spec)
+
+
+def test_spec__named_from_here_builds_elsewhere(
+    tmp_path: Path, own_file: Path, vit_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(load(f"python:{own_file}:build", untrained_seed=6).module.state_dict(), tmp_path / "w.pt")
+    shutil.copy(own_file, tmp_path)
+    shutil.copytree(vit_folder, tmp_path / "vit")
+    monkeypatch.chdir(tmp_path)
+    specs = [network_spec("python:nets.py:build", weights="w.pt"), network_spec("transformers:vit")]
+    monkeypatch.chdir("/")
+    assert [build(spec).spec.label for spec in specs] == ["nets-build", "vit"]
 
 
 @pytest.mark.parametrize(

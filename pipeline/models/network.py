@@ -93,11 +93,19 @@ def network_spec(
         )
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    files = [python_file(identifier)[0]] if family == "python" else []
+    files = []
+    # Whole paths: a worker that builds the network may have been started in another folder.
+    if family == "python":
+        path, function = python_file(identifier)
+        files.append(path.absolute())
+        name = f"python:{files[0]}:{function}"
+    elif family == "transformers" and Path(identifier).is_dir():
+        name = f"transformers:{Path(identifier).absolute()}"
     if weights is not None and str(weights) != weights_files.PRETRAINED:
         if not Path(weights).is_file():
             raise ModelError(f"{name}: no weights file {weights}")
-        files.append(Path(weights))
+        weights = Path(weights).absolute()
+        files.append(weights)
     fields = transform.as_dict() if isinstance(transform, Transform) else dict(transform or {})
     return NetworkSpec(
         name,
