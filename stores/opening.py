@@ -1,11 +1,16 @@
 """Opening cubes: lazy, in shard-sized blocks, and never a number where bytes are wrong or gone."""
 
+import itertools
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
+import dask.array as da
 import dask.base
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -15,10 +20,10 @@ from stores.catalog import absent
 from stores.dims import VALUES
 from stores.errors import CorruptError, IncompleteError
 from stores.place import Place, check_name
-from stores.target import COMPLETE, MANIFEST, ORIGIN, SHARDS, hash_of, mark_of, read_target
+from stores.target import COMPLETE, MANIFEST, ORIGIN, SHARDS, hash_of, mark_of, read_target, size_and_crc
 
 REMEMBERED: Final = 256
-_opened: "OrderedDict[str, xr.Variable]" = OrderedDict()
+_opened: "OrderedDict[str, _Unread]" = OrderedDict()
 
 
 def open_cube(root: Any, name: str, *, partial: bool = False) -> xr.DataArray:
@@ -41,9 +46,10 @@ def open_cube(root: Any, name: str, *, partial: bool = False) -> xr.DataArray:
             f"{place} cannot be read: {fault}. Run `neurocube verify` to find what is wrong."
         ) from fault
     cube = dataset[VALUES].rename(name)
-    shard = dict(zip(map(str, cube.dims), read_target(Place.of(root), name).shard, strict=True))
+    shard = read_target(Place.of(root), name).shard
     key = cube.attrs.get("provenance", {}).get("content_key", "")
-    return _blocks(cube, cube.variable, shard, f"{place}:{key}:{partial}")
+    sizes = dict(zip(map(str, cube.dims), shard, strict=True))
+    return _blocks(cube, _Unread(cube.variable, place, shard), sizes, f"{place}:{key}:{partial}")
 
 
 def reblock(cube: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
@@ -59,11 +65,58 @@ def reblock(cube: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
     return _blocks(cube, lazy, kept | dict(sizes), cube.data.name)
 
 
-def _blocks(cube: xr.DataArray, lazy: xr.Variable, sizes: Mapping[str, Any], token: str) -> xr.DataArray:
-    """`cube` with `lazy`, an unread variable, cut in blocks; coordinates stay as they are, in memory."""
+@dataclass(frozen=True)
+class _Unread:
+    """The values of a cube on disk, as Dask slices them. Shards that cannot be read are named."""
+
+    lazy: xr.Variable
+    place: Place
+    shard: tuple[int, ...]
+
+    @property
+    def dtype(self) -> Any:
+        return self.lazy.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.lazy.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.lazy.ndim
+
+    def __getitem__(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
+        try:
+            return self.lazy[key].values
+        except (ValueError, RuntimeError) as fault:
+            if not (damaged := self._damaged(key)):
+                raise
+            raise CorruptError(
+                f"{self.place}: {', '.join(damaged)} differs from what was written ({fault}). Restore it, or "
+                "make the cube again with --overwrite; `neurocube verify` lists everything that is wrong."
+            ) from fault
+
+    def _damaged(self, key: tuple[Any, ...]) -> list[str]:
+        """Which of the shards that hold this part are not as the manifest says."""
+        listed = (self.place.read_json(MANIFEST) or {"files": {}})["files"]
+        spans = [
+            np.unique(np.arange(n)[part] // step)
+            for n, part, step in zip(self.shape, key, self.shard, strict=True)
+        ]
+        names = [f"{SHARDS}/{'/'.join(map(str, index))}" for index in itertools.product(*spans)]
+        found = {name: size_and_crc(self.place, name) for name in names if name in listed}
+        return [
+            name for name, seen in found.items() if seen != (listed[name]["bytes"], listed[name]["crc32c"])
+        ]
+
+
+def _blocks(cube: xr.DataArray, lazy: _Unread, sizes: Mapping[str, Any], token: str) -> xr.DataArray:
+    """`cube` with `lazy`, its unread values, cut in blocks; coordinates stay as they are, in memory."""
     label = str(cube.name or "cube").replace("/", "-")
     name = f"read-{label}-{dask.base.tokenize(token, sorted(sizes.items()))}"
-    data = lazy.chunk(sizes, name=name).data
+    chunks = tuple(sizes[str(dim)] for dim in cube.dims)
+    # The meta is given, or Dask would read an empty slice to know it.
+    data = da.from_array(lazy, chunks, name=name, meta=np.ndarray)  # type: ignore[no-untyped-call]
     _opened[data.name] = lazy
     while len(_opened) > REMEMBERED:
         _opened.popitem(last=False)

@@ -103,6 +103,19 @@ def test_missing_shard_names_itself(damaged):
         stores.open_cube(damaged, "meg").compute(scheduler="synchronous")
 
 
+@pytest.mark.parametrize("harm", [flip, truncate], ids=lambda f: f.__name__)
+def test_damaged_shard_names_itself(damaged, harm):
+    _, second, *_ = kinds(damaged)["shard"]
+    harm(second, np.random.default_rng(1))
+    said = f"meg: {second.relative_to(damaged / 'meg')} differs from what was written .*verify"
+    cube = stores.open_cube(damaged, "meg")
+    for one in (cube, stores.reblock(cube, dict.fromkeys(cube.dims, -1)), cube.isel(time=[1, 0]) + 1):
+        with pytest.raises(stores.CorruptError, match=said):
+            one.compute(scheduler="synchronous")
+        with pytest.raises(stores.CorruptError, match=said):
+            one.data.compute(scheduler="processes", num_workers=1)
+
+
 def test_without_checksums_damage_would_be_read_as_numbers(tmp_path):
     """The control: the same flips, in an array without CRC32C, mostly pass as numbers."""
     rng = np.random.default_rng(0)
