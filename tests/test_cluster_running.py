@@ -296,8 +296,9 @@ def test_script__with_guard_prints_only_its_own_words(tmp_path):
 
 
 def test_script__failed_task_is_raised_and_not_logged_as_well(tmp_path):
-    fails = "print(repr(client.submit(divmod, 1, 0).exception())) #"
-    text = SCRIPT.replace("print(", fails)
+    fails = "print(repr(client.submit(divmod, 1, 0).exception()))"
+    still_at_work = "import time; left = client.submit(time.sleep, 60); time.sleep(1)"
+    text = SCRIPT.replace("print(", f"{fails}; {still_at_work} #")
     out, err = run_script(tmp_path, text + "if __name__ == '__main__':\n    main()\n").communicate(timeout=60)
     assert out.startswith("ZeroDivisionError")
     assert err == ""

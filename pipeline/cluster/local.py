@@ -26,8 +26,9 @@ START_TIMEOUT: Final = 120.0
 @contextlib.contextmanager
 def running(profile: Local) -> Iterator[Client]:
     """A client of new worker processes on this machine; all of them have ended when the block is left."""
-    plans = plan_workers(profile)
+    plans, nanny = plan_workers(profile), logging.getLogger("distributed.nanny")
     with contextlib.ExitStack() as stack:
+        stack.callback(nanny.setLevel, nanny.level)
         scratch = stack.enter_context(_scratch(profile))
         stack.enter_context(_environment(environment(profile)))
         spill = max_spill(profile, len(plans), scratch)
@@ -46,6 +47,8 @@ def running(profile: Local) -> Iterator[Client]:
                 f"the local cluster ({len(plans)} workers on {profile.host}) did not start: {reason(error)}. "
                 'In a script, start it under `if __name__ == "__main__":`, as each worker imports the script'
             ) from error
+        # That a worker is killed in the midst of a task nobody waits for is no news, once all are to end.
+        stack.callback(nanny.setLevel, logging.ERROR)
         yield client
 
 
