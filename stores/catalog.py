@@ -15,7 +15,7 @@ COLUMNS = ("name", "modality", "sizes", "dtype", "bytes", "complete", "made_from
 
 
 def names(root: Any) -> Iterator[str]:
-    """Names of every cube below `root`, begun or complete, sorted within each folder."""
+    """Names of every cube below `root`, begun or complete, sorted within each folder; none if it is not there."""
     yield from _walk(Place.of(root), "")
 
 
@@ -32,17 +32,12 @@ def _walk(place: Place, prefix: str) -> Iterator[str]:
 
 def existing(root: Any) -> Place:
     """The store's folder. Raises NotFoundError where it is not there, or is a cube."""
-    store = _no_cube(Place.of(root))
-    if not store.exists():
-        raise NotFoundError(f"there is no store {store}. Give the folder or URL that cubes lie in.")
-    return store
-
-
-def _no_cube(store: Place) -> Place:
+    store = Place.of(root)
     if store.files() & CUBE_FILES:
         raise NotFoundError(f"{store} is a cube, not a store. Give the folder or URL that it lies in.")
-    if store.local and store.local.is_file():
-        raise NotFoundError(f"there is no store {store}: it is a file. Give the folder that cubes lie in.")
+    if not store.exists():
+        what = "it is a file" if store.local and store.local.is_file() else "nothing is there"
+        raise NotFoundError(f"there is no store {store}: {what}. Give the folder or URL that cubes lie in.")
     return store
 
 
@@ -50,9 +45,9 @@ def catalog(root: Any) -> pd.DataFrame:
     """Every cube and result of a store: name, modality, sizes, dtype, bytes on disk, complete, made from.
 
     Reads metadata only. A cube whose metadata cannot be parsed is listed with modality "unreadable".
-    A store that was not begun has no rows. Raises NotFoundError where `root` is a file, or a cube.
+    Raises NotFoundError where there is no store.
     """
-    store = _no_cube(Place.of(root))
+    store = existing(root)
     rows = [_row(store / name, name) for name in names(store)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).set_index("name")
 

@@ -286,10 +286,6 @@ def test_catalog__lists_nested_cubes_with_sizes_and_origin(tmp_path, cube):
     assert table.loc["meg/sub-01", "made_from"] == "seed=0, step=test/1"
 
 
-def test_catalog_of_nothing_is_empty(tmp_path):
-    assert len(stores.catalog(tmp_path / "none")) == 0
-
-
 def test_reblock__reads_other_blocks_and_equal_values(tmp_path, cube):
     back = store(tmp_path, cube)
     with computing_forbidden():
