@@ -79,10 +79,11 @@ def test_stimulus_that_is_missing_in_one_subject_is_named(tmp_path, tree, by):
     )
     root = tree["variables"]["store"]
     whole = stores.open_cube(root, "fmri/sub-03").drop_sel(stimulus=[gone])
-    assert f"stores.open_cube(root, 'fmri/sub-03').drop_sel(stimulus=[{gone!r}])" in text
-    stores.save(root, "fmri/sub-03-whole", whole, made_from={"without": [gone]})
+    assert "stores.save(root, 'whole/fmri/sub-03', stores.open_cube(root, 'fmri/sub-03')" in text
+    assert f".drop_sel(stimulus=[{gone!r}])" in text
+    stores.save(root, "whole/fmri/sub-03", whole, made_from={"without": [gone]})
     tree["steps"]["again"] = tree["steps"].pop("regions") | {
-        "reference": ["fmri/sub-01", "fmri/sub-02", "fmri/sub-03-whole"],
+        "reference": ["fmri/sub-01", "fmri/sub-02", "whole/fmri/sub-03"],
         "join": "inner",
     }
     cubes, _ = ran(read_study(written(tmp_path, tree)))
@@ -120,6 +121,14 @@ def test_check__cubes_that_were_only_begun_are_refused(tmp_path, tree):
     assert "steps.regions: fmri/sub-03 is not complete, and no earlier step completes it" in refusal(
         tmp_path, tree
     )
+
+
+def test_check__results_that_were_only_begun_are_refused_before_a_page_is_made_of_them(tmp_path, tree):
+    brain(tree, "sub-03", name="rsa/other")
+    (tmp_path / "store/rsa/other/complete").unlink()
+    assert "the report at the end: rsa/other is not complete" in refusal(tmp_path, tree)
+    tree["steps"]["report"] = {"verb": "report", "results": ["rsa/regions/*"]}
+    check(read_study(written(tmp_path, tree)))
 
 
 def test_run_study__results_of_a_region_that_were_only_begun_are_completed(tmp_path, tree):

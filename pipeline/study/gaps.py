@@ -23,9 +23,9 @@ def gaps(rdms: Mapping[str, xr.DataArray]) -> str:
         f"stimuli are missing (NaN, or the same value in every unit) in {len(lacking)} of {len(rdms)} RDMs, "
         "which are to be compared on the same stimuli:\n  - "
         + "\n  - ".join([*lines[:LISTED], *([f"and {len(lines) - LISTED} more"] if lines[LISTED:] else [])])
-        + f"\nStore each of these cubes once more without them, such as `stores.save(root, {cube + '-whole'!r}, "
+        + f"\nStore each of these cubes once more without them, such as `stores.save(root, {'whole/' + cube!r}, "
         f"stores.open_cube(root, {cube!r}).drop_sel(stimulus=[{ids[0]!r}]), made_from={{'without': "
-        f"[{ids[0]!r}]}})`, name it in the step instead, and give the step `join: inner`."
+        f"[{ids[0]!r}]}})`, name these in the step instead, and give the step `join: inner`."
     )
 
 

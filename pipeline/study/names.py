@@ -7,7 +7,7 @@ from pipeline.study.schema import near
 
 
 def expand(
-    patterns: str | Sequence[str], names: Sequence[str], *, hoped: Iterable[str] = ()
+    patterns: str | Sequence[str], names: Sequence[str], *, hoped: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
     """Names that match `patterns` (`*` and `?` as in a shell), once each; a fault for each that none matches.
 
@@ -18,7 +18,7 @@ def expand(
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         matching = [name for name in names if fnmatchcase(name, pattern)]
         found |= dict.fromkeys(matching)
-        if not matching and not pattern.startswith(tuple(hoped)):
+        if not matching and not any(pattern.startswith(one) or fnmatchcase(one, pattern) for one in hoped):
             faults.append(f"no cube is called {pattern!r}{near(pattern, names)}")
     return list(found), faults
 

@@ -89,7 +89,7 @@ def _records(
 def _stale(root: str, records: Mapping[str, Mapping[str, Any]], begun: set[str]) -> dict[str, list[str]]:
     """Cubes that are there and were made from something else, and how that differs."""
     found = {}
-    for name in begun.intersection(records):
+    for name in (name for name in records if name in begun):
         origin = (Place.of(root) / name).read_json(ORIGIN)
         if origin and origin["content_key"] != content_key(records[name]):
             found[name] = differing(origin["made_from"], records[name])

@@ -137,6 +137,10 @@ def check(study: Study) -> dict[str, list[str]]:
         if own and not isinstance(step, ReportStep):
             run.faulty.append(_prefix(name, step))
         faults += own
+    if _ends_with_report(study):
+        faults += [
+            f"the report at the end: {fault}" for fault in run.matching(ReportStep(verb="report").results)[1]
+        ]
     faults += _clashes(study, run.planned)
     if faults:
         raise StudyError(f"the study {study.title!r} cannot run:\n  - " + "\n  - ".join(faults))
@@ -167,6 +171,12 @@ def _plan(run: Run, name: str, step: Any, faults: list[str]) -> list[str]:
             _, missing = run.matching(step.results)
             faults += [f"steps.{name}: {fault}" for fault in missing]
     return []
+
+
+def _ends_with_report(study: Study) -> bool:
+    """Whether a page of all results follows the steps: there are some, and no step asks for one."""
+    verbs = {step.verb for step in study.steps.values()}
+    return "rsa" in verbs and "report" not in verbs
 
 
 def _prefix(name: str, step: Any) -> str:
@@ -214,8 +224,7 @@ def run_study(run: Run) -> list[str]:
             case ReportStep():
                 pages.append(_report(run, step))
         run.planned[name] = planned[name]
-    verbs = {step.verb for step in run.study.steps.values()}
-    if "rsa" in verbs and "report" not in verbs:
+    if _ends_with_report(run.study):
         pages.append(_report(run, ReportStep(verb="report")))
     return pages
 
