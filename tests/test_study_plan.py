@@ -8,6 +8,7 @@ from pipeline.errors import PlanError
 from pipeline.study import StudyError, check, read_study
 from pipeline.study.plan import plan_lines
 from tests.laziness import computing_forbidden
+from tests.shared import shared
 from tests.studies import ran, small, written
 
 
@@ -97,3 +98,18 @@ def test_plan__of_measured_cubes_computes_nothing(tmp_path, tree):
     del tree["steps"]["network"]
     with computing_forbidden():
         assert "nothing to do" in lines(tmp_path, tree)["regions (rsa)"]
+
+
+def test_plan__imports_are_compared_by_what_they_are_made_from(tmp_path):
+    step = {
+        "verb": "import",
+        "reader": "kriegeskorte2008",
+        "path": str(shared("data/rsa92-kriegeskorte2008")),
+    }
+    tree = {"title": "T", "store": str(tmp_path / "store"), "steps": {"objects": step}}
+    ran(read_study(written(tmp_path, tree)))
+    assert lines(tmp_path, tree)["objects (import)"] == "3 cubes, 3 there already; nothing to do"
+    images = stores.open_cube(tmp_path / "store", "objects/images").compute()
+    stores.save(tmp_path / "store", "objects/images", images, made_from={"step": "other/1"}, overwrite=True)
+    line = lines(tmp_path, tree)["objects (import)"]
+    assert "the run refuses what was made from something else: objects/images (cube: absent" in line
