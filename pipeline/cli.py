@@ -244,8 +244,6 @@ def show(
     try:
         table = report.table(array)
     except ValueError as fault:
-        if faults.damaged(fault):
-            raise
         raise StoreError(f"{name}: {fault}") from fault
     sys.stdout.write(table.to_csv(index=False))
 

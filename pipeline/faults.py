@@ -45,7 +45,7 @@ def paragraph(fault: Exception) -> str:
     """What a user needs to know of `fault`; empty where it is a fault of the program."""
     if isinstance(fault, _mistakes()):
         return str(fault)
-    if damaged(fault):
+    if _damaged(fault):
         return (
             f"data of the store are damaged ({fault}); `neurocube verify ROOT` reads the whole store "
             "ROOT and lists what is. Restore that, or make it again with --overwrite."
@@ -60,7 +60,7 @@ def paragraph(fault: Exception) -> str:
     return ""
 
 
-def damaged(fault: Exception) -> bool:
+def _damaged(fault: Exception) -> bool:
     """Whether `fault` came up while stored bytes were decoded: Zarr has no error of its own for that."""
     decoding = [*_frames(fault, "zarr"), *_frames(fault, "numcodecs")]
     return isinstance(fault, ValueError | RuntimeError) and any(

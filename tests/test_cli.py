@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+import xarray as xr
 import yaml
 
 import stores
@@ -78,6 +79,13 @@ def test_damaged_data_are_one_paragraph(neurocube, tmp_path, more):
     assert "damaged" in err
     assert "neurocube verify" in err
     assert len(err.splitlines()) == 1
+
+
+def test_faults__of_stored_bytes_read_by_bare_zarr_are_one_paragraph(root):
+    flip(next(path for path in (root / "fmri/sub-01/values/c").rglob("*") if path.is_file()))
+    with pytest.raises(ValueError, match="checksum") as caught:
+        xr.open_zarr(root / "fmri/sub-01")["values"].load()
+    assert "data of the store are damaged" in faults.paragraph(caught.value)
 
 
 def decode(data):
