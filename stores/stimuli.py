@@ -151,8 +151,7 @@ def read_folder(
     if on_error not in ("raise", "skip"):
         raise InputError(f"on_error is {on_error!r}; choose 'raise' or 'skip'")
     root = Path(path).absolute()  # tasks read it again, in whatever folder their worker was started
-    found = _image_paths(root, recursive)
-    _refuse_duplicates(root, found)
+    found = image_paths(root, recursive=recursive)
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         read = list(pool.map(partial(_read, root), found))
@@ -204,12 +203,11 @@ def _three_channels(picture: Pixels) -> Pixels:
     return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
 
 
-def _digest(pairs: Iterable[tuple[str, str]]) -> str:
-    return hashlib.sha256(json.dumps(list(pairs), ensure_ascii=False).encode()).hexdigest()
+def image_paths(root: Path, *, recursive: bool = False) -> list[str]:
+    """Paths of all images, relative to `root`, as POSIX text; none is opened.
 
-
-def _image_paths(root: Path, recursive: bool) -> list[str]:
-    """Paths of all images, relative to `root`, as POSIX text."""
+    Raises InputError: no folder, nothing in it, two files of one stem.
+    """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder of images{'; it is a file' if root.is_file() else ''}")
     every = list(root.rglob("*") if recursive else root.iterdir())
@@ -227,7 +225,12 @@ def _image_paths(root: Path, recursive: bool) -> list[str]:
             f"no images in {root} ({len(every) - folders} other files){into}. "
             f"Images end in {', '.join(SUFFIXES)}"
         )
+    _refuse_duplicates(root, found)
     return found
+
+
+def _digest(pairs: Iterable[tuple[str, str]]) -> str:
+    return hashlib.sha256(json.dumps(list(pairs), ensure_ascii=False).encode()).hexdigest()
 
 
 def _stem(path: str) -> str:

@@ -11,7 +11,7 @@ from pipeline.extract import block_size, extract, made_from, task_bytes, worker_
 from pipeline.plan import size
 from pipeline.study.schema import ExtractStep
 from stores.errors import InputError
-from stores.stimuli import Stimuli, _image_paths, _refuse_duplicates, read_folder, read_images
+from stores.stimuli import Stimuli, image_paths, read_folder, read_images
 
 if TYPE_CHECKING:
     from pipeline.study.run import Run
@@ -32,7 +32,7 @@ def plan(run: "Run", name: str, step: ExtractStep, faults: list[str]) -> list[st
 def _folder_faults(folder: Path) -> list[str]:
     """What a look at the names in a folder of images tells; whether they can be read, their step finds out."""
     try:
-        _refuse_duplicates(folder, _image_paths(folder, recursive=False))
+        image_paths(folder)
     except InputError as fault:
         return [str(fault)]
     return []
