@@ -5,10 +5,15 @@ import pkgutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Final
 
 import benchmarks
+
+LINE: Final = "{:<44} {:>10} {:>10} {:>8} {:>6}  {}"
 
 
 @dataclass(frozen=True)
@@ -44,30 +49,40 @@ def measure(case: Case) -> Measured:
     return Measured(statistics.median(ours), statistics.median(peer), ratio)
 
 
-def cases(wanted: str = "") -> Iterator[Case]:
-    """The cases of every `bench_*.py` here whose name contains `wanted`."""
-    for module in sorted(found.name for found in pkgutil.iter_modules(benchmarks.__path__)):
-        if module.startswith("bench_"):
-            for case in importlib.import_module(f"benchmarks.{module}").cases():
-                if wanted in case.name:
-                    yield case
+def modules() -> list[str]:
+    """The names of every `bench_*.py` here."""
+    return sorted(
+        found.name for found in pkgutil.iter_modules(benchmarks.__path__) if found.name.startswith("bench_")
+    )
+
+
+def run(module: str, wanted: str) -> list[tuple[str, bool]]:
+    """Measure the cases of a module that are named so, a line for each: their names, and whether they hold."""
+    found = []
+    for case in importlib.import_module(f"benchmarks.{module}").cases():
+        if wanted in case.name:
+            got = measure(case)
+            cells = (f"{got.ours:.3f} s", f"{got.peer:.3f} s", f"{got.ratio:.2f}", f"{case.bar:g}")
+            print(LINE.format(case.name, *cells, case.peer_name), flush=True)
+            found.append((case.name, got.ratio >= case.bar))
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the table; 1 where a ratio falls short of its bar or no case is named so, else 0."""
-    line = "{:<44} {:>10} {:>10} {:>8} {:>6}  {}"
-    print(line.format("name", "ours", "peer", "ratio", "bar", "against"))
-    short, found = [], False
-    for case in cases(arguments[0] if arguments else ""):
-        found, got = True, measure(case)
-        cells = (f"{got.ours:.3f} s", f"{got.peer:.3f} s", f"{got.ratio:.2f}", f"{case.bar:g}")
-        print(line.format(case.name, *cells, case.peer_name), flush=True)
-        short += [case.name] if got.ratio < case.bar else []
+    """Print the table; 1 where a ratio falls short of its bar or no case is named so, else 0.
+
+    Each module has a process of its own, so that no cluster or memory of one disturbs another.
+    """
+    wanted = arguments[0] if arguments else ""
+    print(LINE.format("name", "ours", "peer", "ratio", "bar", "against"), flush=True)
+    fresh = ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1)
+    with fresh:
+        found = [one for module in modules() for one in fresh.submit(run, module, wanted).result()]
     if not found:
-        print(f"no case is named like {arguments[0] if arguments else ''!r}", file=sys.stderr)
-    for name in short:
+        print(f"no case is named like {wanted!r}", file=sys.stderr)
+    for name in (name for name, holds in found if not holds):
         print(f"falls short: {name}", file=sys.stderr)
-    return int(bool(short) or not found)
+    return int(not found or not all(holds for _, holds in found))
 
 
 def _seconds(run: Callable[[], object]) -> float:
