@@ -24,7 +24,7 @@ import xarray as xr
 
 import stores
 from benchmarks.bench_store import MADE, client
-from benchmarks.table import Case
+from benchmarks.table import Case, opened
 from pipeline.fill import Block, fill, lazy_source
 from stores.dims import CUBE, REPEAT, STIMULUS, TIME, UNIT
 from stores.readers.lazy import from_blocks
@@ -156,4 +156,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with opened:
+        main()

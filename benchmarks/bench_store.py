@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,7 @@ import xarray as xr
 import zarr
 
 import stores
-from benchmarks.table import Case
+from benchmarks.table import Case, opened
 from pipeline import cluster
 from pipeline.cluster.config import Local
 from pipeline.fill import Block, Client, fill, shard_blocks
@@ -61,11 +60,8 @@ def workspace() -> Path:
 
 @cache
 def client() -> Client:
-    stack = ExitStack()
     local = Local(n_workers=WORKERS, threads_per_worker=1, dashboard_address="127.0.0.1:0")
-    running = stack.enter_context(cluster.start(cluster.ClusterConfig(profiles={"local": local})))
-    atexit.register(stack.close)
-    return running
+    return opened.enter_context(cluster.start(cluster.ClusterConfig(profiles={"local": local})))
 
 
 def template(shape: tuple[int, ...]) -> xr.DataArray:

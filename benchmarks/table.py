@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Final
 
 import benchmarks
 
+opened: Final = ExitStack()
+"""What cases share and a process closes at its end, such as a cluster."""
 LINE: Final = "{:<44} {:>10} {:>10} {:>8} {:>6}  {}"
 
 
@@ -59,12 +62,13 @@ def modules() -> list[str]:
 def run(module: str, wanted: str) -> list[tuple[str, bool]]:
     """Measure the cases of a module that are named so, a line for each: their names, and whether they hold."""
     found = []
-    for case in importlib.import_module(f"benchmarks.{module}").cases():
-        if wanted in case.name:
-            got = measure(case)
-            cells = (f"{got.ours:.3f} s", f"{got.peer:.3f} s", f"{got.ratio:.2f}", f"{case.bar:g}")
-            print(LINE.format(case.name, *cells, case.peer_name), flush=True)
-            found.append((case.name, got.ratio >= case.bar))
+    with opened:
+        for case in importlib.import_module(f"benchmarks.{module}").cases():
+            if wanted in case.name:
+                got = measure(case)
+                cells = (f"{got.ours:.3f} s", f"{got.peer:.3f} s", f"{got.ratio:.2f}", f"{case.bar:g}")
+                print(LINE.format(case.name, *cells, case.peer_name), flush=True)
+                found.append((case.name, got.ratio >= case.bar))
     return found
 
 
