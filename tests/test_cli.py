@@ -119,18 +119,6 @@ def test_system_errors_are_one_paragraph(neurocube, root, monkeypatch, fault):
     assert len(err.splitlines()) == 1
 
 
-def test_remote_store_without_credentials_is_one_paragraph(neurocube, monkeypatch, tmp_path):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    code, _, err = neurocube("verify", "s3://neurocube-has-no-such-bucket/store")
-    assert code == 2
-    assert "credentials" in err
-    assert len(err.splitlines()) == 1
-
-
 def test_verify__names_damage_and_exits_1(neurocube, root):
     assert neurocube("verify", root)[:2] == (0, "1 cubes are sound\n")
     (shard,) = [path for path in (root / "fmri/sub-01/values/c").rglob("*") if path.is_file()]

@@ -2,6 +2,7 @@
 
 import boto3
 import pytest
+import s3fs
 import xarray as xr
 from moto.server import ThreadedMotoServer
 
@@ -12,21 +13,28 @@ from stores.place import Place
 MADE = {"step": "test/1"}
 
 
-@pytest.fixture(scope="module")
-def root():
+@pytest.fixture(autouse=True)
+def no_file_system_of_another_test():
+    """fsspec keeps each file system, with the address and credentials it found, while the process lives."""
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def root(monkeypatch):
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (
-            ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_DEFAULT_REGION", "us-east-1"),
-        ):
-            patch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="lab")
-        yield "s3://lab/store"
+    for name, value in (
+        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="lab")
+    yield "s3://lab/store"
     server.stop()
 
 
@@ -55,3 +63,15 @@ def test_a_cube_on_s3__is_made_refused_resumed_opened_and_verified(root, monkeyp
     assert [fault.what for fault in stores.verify(root)] == ["is gone"]
     with pytest.raises(stores.CorruptError, match="is gone"):
         stores.open_cube(root, "meg/sub-01").compute(scheduler="synchronous")
+
+
+def test_remote_store_without_credentials_is_one_paragraph(neurocube, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    code, _, err = neurocube("verify", "s3://neurocube-has-no-such-bucket/store")
+    assert code == 2
+    assert "Unable to locate credentials" in err
+    assert len(err.splitlines()) == 1
