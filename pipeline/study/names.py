@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from pipeline.study.schema import near
+from stores.place import Place
+from stores.target import COMPLETE
 
 
 def expand(
@@ -26,3 +28,8 @@ def expand(
 def merged(first: Iterable[str], second: Iterable[str]) -> list[str]:
     """Both, without doubles, `first` leading."""
     return list(dict.fromkeys([*first, *second]))
+
+
+def is_complete(root: str, name: str) -> bool:
+    """Whether a cube is there, whole."""
+    return (Place.of(root) / name).read(COMPLETE) is not None

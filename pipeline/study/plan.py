@@ -10,7 +10,8 @@ from pipeline.cluster import Limits
 from pipeline.extract import block_size, task_bytes
 from pipeline.plan import plan, size
 from pipeline.study import extraction, geometry, imports, recordings, scoring
-from pipeline.study.run import Run, Silent, is_complete
+from pipeline.study.names import is_complete
+from pipeline.study.run import Run, Silent
 from pipeline.study.schema import ExtractStep, ImportStep, PreprocessStep, ReportStep, RsaStep, Study
 from stores import open_cube
 from stores.catalog import names as stored

@@ -11,7 +11,7 @@ from pipeline import models, report
 from pipeline.cluster import Limits, limits
 from pipeline.fill import Client, Progress
 from pipeline.study import extraction, imports, recordings, scoring
-from pipeline.study.names import expand, merged
+from pipeline.study.names import expand, is_complete, merged
 from pipeline.study.schema import (
     ExtractStep,
     ImportStep,
@@ -25,7 +25,6 @@ from stores import StoreError, open_cube
 from stores.catalog import names as stored
 from stores.dims import STIMULUS
 from stores.place import Place, check_name
-from stores.target import COMPLETE
 
 
 class Listener(Protocol):
@@ -115,11 +114,6 @@ class Run:
     def limits(self) -> Limits | None:
         """What the workers offer; None without a cluster."""
         return None if self.client is None else limits(self.client)
-
-
-def is_complete(root: str, name: str) -> bool:
-    """Whether a cube is there, whole."""
-    return (Place.of(root) / name).read(COMPLETE) is not None
 
 
 def check(study: Study) -> dict[str, list[str]]:

@@ -9,10 +9,9 @@ from pipeline.cluster import Limits
 from pipeline.plan import IDLE_BYTES
 from pipeline.study import geometry
 from pipeline.study.gaps import gaps
+from pipeline.study.names import is_complete
 from pipeline.study.schema import RsaStep, Study, StudyError
 from stores import save
-from stores.place import Place
-from stores.target import COMPLETE
 
 if TYPE_CHECKING:
     from pipeline.study.run import Run
@@ -25,7 +24,7 @@ def rsa_step(run: "Run", name: str, step: RsaStep) -> Iterator[str]:
     for result in geometry.results(
         run.root, name, step, candidates, references, owner=shared, task_bytes=room
     ):
-        there = not run.overwrite and (Place.of(run.root) / result.name).read(COMPLETE) is not None
+        there = not run.overwrite and is_complete(run.root, result.name)
         array = result.make()
         try:
             if any(coord.chunks for coord in array.coords.values()) and not there:
