@@ -131,6 +131,22 @@ def test_check__results_that_were_only_begun_are_refused_before_a_page_is_made_o
     check(read_study(written(tmp_path, tree)))
 
 
+def test_check__what_a_report_cannot_show_is_told_before_anything_runs(tmp_path, tree):
+    told = "is no result that a report shows; leave it out of `results`"
+    made = f"activations/{NETWORK}-untrained-0/fire9"
+    tree["steps"]["report"] = {"verb": "report", "results": ["rsa/*", "rdm/*", made, "fmri/sub-01"]}
+    assert refusal(tmp_path, tree).splitlines()[1:] == [
+        f"  - steps.report: {one} {told}" for one in (made, "fmri/sub-01")
+    ]
+    tree["steps"]["report"]["results"] = ["rsa/*", "rdm/*"]
+    study = read_study(written(tmp_path, tree))
+    ran(study)
+    check(study)
+    del tree["steps"]["report"]
+    brain(tree, "sub-03", name="rsa/other")
+    assert f"the report at the end: rsa/other {told}" in refusal(tmp_path, tree)
+
+
 def test_run_study__results_of_a_region_that_were_only_begun_are_completed(tmp_path, tree):
     tree["steps"]["report"] = {"verb": "report", "results": ["rsa/*", "rsa/regions/V1"]}
     study = read_study(written(tmp_path, tree))

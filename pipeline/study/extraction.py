@@ -2,22 +2,20 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline import models
 from pipeline.cluster import Limits
 from pipeline.errors import PlanError
 from pipeline.extract import block_size, extract, made_from, task_bytes, worker_bytes
 from pipeline.plan import size
+from pipeline.study.run import Run
 from pipeline.study.schema import ExtractStep
 from stores.errors import InputError
 from stores.stimuli import Stimuli, image_paths, read_folder, read_images
 
-if TYPE_CHECKING:
-    from pipeline.study.run import Run
 
-
-def plan(run: "Run", name: str, step: ExtractStep, faults: list[str]) -> list[str]:
+def plan(run: Run, name: str, step: ExtractStep, faults: list[str]) -> list[str]:
     """Names of the cubes that a step will make; adds to `faults` where its stimuli are not to be found."""
     spec = network(step)
     if step.folder is not None:
@@ -38,7 +36,7 @@ def _folder_faults(folder: Path) -> list[str]:
     return []
 
 
-def extract_step(run: "Run", step: ExtractStep) -> None:
+def extract_step(run: Run, step: ExtractStep) -> None:
     """Make the cubes of a step. Raises StoreError, ModelError, or PlanError where workers are too small."""
     pictures, spec = stimuli(run, step), network(step)
     require_room(run.limits(), step, spec, len(pictures.ids))
@@ -58,7 +56,7 @@ def extract_step(run: "Run", step: ExtractStep) -> None:
         run.listener.made(cube, reused=made.tasks == 0)
 
 
-def origins(run: "Run", step: ExtractStep) -> dict[str, dict[str, Any]]:
+def origins(run: Run, step: ExtractStep) -> dict[str, dict[str, Any]]:
     """What each cube of a step would be made from, by its name; every picture is read."""
     pictures, spec = stimuli(run, step), network(step)
     built = models.build(spec)
@@ -81,7 +79,7 @@ def network(step: ExtractStep) -> models.NetworkSpec:
     )
 
 
-def stimuli(run: "Run", step: ExtractStep) -> Stimuli:
+def stimuli(run: Run, step: ExtractStep) -> Stimuli:
     """The pictures of a step, each of them read. Raises StoreError."""
     if step.folder is not None:
         folder = read_folder(step.folder, on_error=step.on_error)

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy.typing as npt
 import xarray as xr
 
 from pipeline.fill import Block, Source, fill, lazy_source
 from pipeline.plan import size
+from pipeline.study.run import Run
 from pipeline.study.schema import ImportStep
 from stores import label, open_cube, writing
 from stores.dims import CUBE
@@ -17,9 +18,6 @@ from stores.errors import AlignError
 from stores.readers.request import Request, read, request
 from stores.readers.trials import TRIALS, TrialReader, regions, storage, together
 from stores.target import Region
-
-if TYPE_CHECKING:
-    from pipeline.study.run import Run
 
 IMPORT_VERSION: Final = 1
 BIG_BYTES: Final = 256 * 2**20
@@ -32,7 +30,7 @@ def asked(step: ImportStep) -> Request:
     return request(step.reader, paths, step.options, allow_pickle=step.allow_pickle)
 
 
-def plan(run: "Run", name: str, step: ImportStep, faults: list[str]) -> list[str]:
+def plan(run: Run, name: str, step: ImportStep, faults: list[str]) -> list[str]:
     """Names of the cubes that a step will make; adds to `faults` where its labels are not to be found."""
     for one in step.labels:
         if set("*?[") & set(one.cube):
@@ -41,7 +39,7 @@ def plan(run: "Run", name: str, step: ImportStep, faults: list[str]) -> list[str
     return [f"{step.into or name}/{cube}" for cube in read(asked(step))]
 
 
-def import_step(run: "Run", name: str, step: ImportStep) -> None:
+def import_step(run: Run, name: str, step: ImportStep) -> None:
     """Make the cubes of a step, with its labels as coordinates. Raises StoreError."""
     wanted = asked(step)
     cubes = read(wanted)
@@ -58,14 +56,14 @@ def import_step(run: "Run", name: str, step: ImportStep) -> None:
             run.listener.said(f"{cube_name}: {line}")
 
 
-def origins(run: "Run", name: str, step: ImportStep) -> dict[str, dict[str, Any]]:
+def origins(run: Run, name: str, step: ImportStep) -> dict[str, dict[str, Any]]:
     """What each cube of a step would be made from, by its name."""
     wanted = asked(step)
     return _origins(wanted, read(wanted), step.into or name, _labels(run, step))
 
 
 def import_cubes(
-    run: "Run",
+    run: Run,
     wanted: Request,
     cubes: Mapping[str, xr.DataArray],
     into: str,
@@ -79,7 +77,7 @@ def import_cubes(
     return list(records)
 
 
-def _labels(run: "Run", step: ImportStep) -> list[dict[str, Any]]:
+def _labels(run: Run, step: ImportStep) -> list[dict[str, Any]]:
     """What the labels of a step are taken from."""
     keys = [open_cube(run.root, one.cube).attrs["provenance"]["content_key"] for one in step.labels]
     return [one.model_dump() | {"content_key": key} for one, key in zip(step.labels, keys, strict=True)]
@@ -139,7 +137,7 @@ class TrialSource:
             yield from ((name, self.readers[name](region)) for name, region in block.regions.items())
 
 
-def _store(run: "Run", cubes: Mapping[str, tuple[xr.DataArray, dict[str, Any]]]) -> None:
+def _store(run: Run, cubes: Mapping[str, tuple[xr.DataArray, dict[str, Any]]]) -> None:
     """Fill cubes from lazy values: big ones on the workers, region by region."""
     with ExitStack() as stack:
         targets, cuts = {}, {}

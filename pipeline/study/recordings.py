@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args, get_type_hints
+from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
@@ -15,13 +15,11 @@ from pipeline.errors import PlanError
 from pipeline.plan import IDLE_BYTES, size
 from pipeline.preprocess.run_tasks import laid_out, work
 from pipeline.preprocess.settings import Kind
+from pipeline.study.run import Run
 from pipeline.study.schema import PreprocessStep, near
 from stores.errors import InputError
 from stores.readers import ds000117_catalogue
 from stores.readers.tables import NONE, numbers, read_table
-
-if TYPE_CHECKING:
-    from pipeline.study.run import Run
 
 Settings = TypeVar("Settings", pp.CleanSettings, pp.EpochSettings)
 PRESETS: Final[Mapping[str, pp.Preset]] = {"faces-meg": pp.FACES_MEG}
@@ -71,7 +69,7 @@ def asked(step: PreprocessStep) -> Recordings:
     return Recordings(kept, said, clean, epoch, kinds, dataset)
 
 
-def preprocess_step(run: "Run", name: str, step: PreprocessStep) -> None:
+def preprocess_step(run: Run, name: str, step: PreprocessStep) -> None:
     """Make the cubes of a step. Raises StoreError, or PlanError where workers are too small for a recording."""
     wanted = asked(step)
     for what, count in wanted.left_out.items():

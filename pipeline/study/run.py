@@ -1,30 +1,17 @@
-"""Running a study: everything is checked first, then each step makes what is missing, in order."""
+"""One run of a study: what it knows, and who hears what it does."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import xarray as xr
 
-from pipeline import models, report
 from pipeline.cluster import Limits, limits
 from pipeline.fill import Client, Progress
-from pipeline.study import extraction, imports, recordings, scoring
 from pipeline.study.names import expand, is_complete, merged
-from pipeline.study.schema import (
-    ExtractStep,
-    ImportStep,
-    PreprocessStep,
-    ReportStep,
-    RsaStep,
-    Study,
-    StudyError,
-)
-from stores import StoreError, open_cube
+from pipeline.study.schema import Study, StudyError
 from stores.catalog import names as stored
-from stores.dims import STIMULUS
-from stores.place import Place, check_name
+from stores.place import Place
 
 
 class Listener(Protocol):
@@ -114,139 +101,3 @@ class Run:
     def limits(self) -> Limits | None:
         """What the workers offer; None without a cluster."""
         return None if self.client is None else limits(self.client)
-
-
-def check(study: Study) -> dict[str, list[str]]:
-    """The cubes each step will make. Raises StudyError with everything that is wrong, before anything runs."""
-    run = Run(study, Silent())
-    faults: list[str] = []
-    for name, step in study.steps.items():
-        run.planned[name] = []
-        own: list[str] = []
-        try:
-            check_name(name)
-            run.planned[name] = _plan(run, name, step, own)
-        except (StoreError, StudyError, models.ModelError) as fault:
-            own.append(f"steps.{name}: {fault}")
-        if own and not isinstance(step, ReportStep):
-            run.faulty.append(_prefix(name, step))
-        faults += own
-    if _ends_with_report(study):
-        faults += [
-            f"the report at the end: {fault}" for fault in run.matching(ReportStep(verb="report").results)[1]
-        ]
-    faults += _clashes(study, run.planned)
-    if faults:
-        raise StudyError(f"the study {study.title!r} cannot run:\n  - " + "\n  - ".join(faults))
-    return run.planned
-
-
-def _plan(run: Run, name: str, step: Any, faults: list[str]) -> list[str]:
-    match step:
-        case ImportStep():
-            return imports.plan(run, name, step, faults)
-        case PreprocessStep():
-            return recordings.asked(step).cubes(step.into or name)
-        case ExtractStep():
-            return extraction.plan(run, name, step, faults)
-        case RsaStep():
-            for patterns in (step.candidates, step.reference):
-                _, missing = run.matching(patterns)
-                faults += [f"steps.{name}: {fault}" for fault in missing]
-            shared = f"rdm/{scoring.owner_of(run.study, name, step)}/candidates"
-            # What regions there are is known once the measured cubes are.
-            each = [f"rdm/{name}/<{step.by}>", f"rsa/{name}/<{step.by}>"]
-            return [shared, *(each if step.by else [f"rsa/{name}"])]
-        case ReportStep():
-            if len(Path(step.file).parts) != 1:
-                faults.append(
-                    f"steps.{name}.file: {step.file!r} is not a file name: reports lie in the store"
-                )
-            _, missing = run.matching(step.results)
-            faults += [f"steps.{name}: {fault}" for fault in missing]
-    return []
-
-
-def _ends_with_report(study: Study) -> bool:
-    """Whether a page of all results follows the steps: there are some, and no step asks for one."""
-    verbs = {step.verb for step in study.steps.values()}
-    return "rsa" in verbs and "report" not in verbs
-
-
-def _prefix(name: str, step: Any) -> str:
-    """How the names begin of what a step makes."""
-    match step:
-        case ExtractStep():
-            return "activations/"
-        case RsaStep():
-            return f"rsa/{name}"
-    return f"{step.into or name}/"
-
-
-def _clashes(study: Study, planned: Mapping[str, list[str]]) -> Iterator[str]:
-    """A fault for every two steps that would make cubes of one name."""
-    makers: dict[str, str] = {}
-    twice: dict[tuple[str, str], list[str]] = {}
-    for name, step in study.steps.items():
-        if isinstance(step, RsaStep):  # they share the RDMs of their candidates, on purpose
-            continue
-        for cube in dict.fromkeys(planned[name]):
-            if (first := makers.setdefault(cube, name)) != name:
-                twice.setdefault((first, name), []).append(cube)
-    for (first, name), cubes in twice.items():
-        more = f" and {len(cubes) - 1} more" if len(cubes) > 1 else ""
-        key = "label" if isinstance(study.steps[name], ExtractStep) else "into"
-        yield f"steps.{first} and steps.{name} both make {cubes[0]}{more}; give one of them another `{key}`"
-
-
-def run_study(run: Run) -> list[str]:
-    """Do every step, in order; returns the pages written. What is complete already is reused."""
-    planned = check(run.study)
-    run.planned = {}
-    pages = []
-    for name, step in run.study.steps.items():
-        run.listener.step(name, step.verb)
-        match step:
-            case ImportStep():
-                imports.import_step(run, name, step)
-            case PreprocessStep():
-                recordings.preprocess_step(run, name, step)
-            case ExtractStep():
-                extraction.extract_step(run, step)
-            case RsaStep():
-                planned[name] = list(scoring.rsa_step(run, name, step))
-            case ReportStep():
-                pages.append(_report(run, step))
-        run.planned[name] = planned[name]
-    if _ends_with_report(run.study):
-        pages.append(_report(run, ReportStep(verb="report")))
-    return pages
-
-
-def _report(run: Run, step: ReportStep) -> str:
-    results = {name: open_cube(run.root, name) for name in run.found(step.results)}
-    place = Place.of(run.root)
-    folder = place.local or Path.cwd()
-    return str(
-        report.write(
-            folder / step.file,
-            title=step.title or run.study.title,
-            text=run.study.about,
-            results=results,
-            notice=run.notice,
-            findings=run.findings(results) if run.findings else (),
-            categories=_categories(run),
-        )
-    )
-
-
-def _categories(run: Run) -> dict[str, str]:
-    """Category of each stimulus, from the first cube of this study that has any."""
-    for name in (cube for cubes in run.planned.values() for cube in cubes):
-        if is_complete(run.root, name):
-            cube = open_cube(run.root, name)
-            if STIMULUS in cube.dims and "category" in cube.coords:
-                return dict(
-                    zip(map(str, cube[STIMULUS].values), map(str, cube["category"].values), strict=True)
-                )
-    return {}

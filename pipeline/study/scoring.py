@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from pipeline.blocks import TASK_BYTES
 from pipeline.cluster import Limits
@@ -10,14 +9,12 @@ from pipeline.plan import IDLE_BYTES
 from pipeline.study import geometry
 from pipeline.study.gaps import gaps
 from pipeline.study.names import is_complete
+from pipeline.study.run import Run
 from pipeline.study.schema import RsaStep, Study, StudyError
 from stores import save
 
-if TYPE_CHECKING:
-    from pipeline.study.run import Run
 
-
-def rsa_step(run: "Run", name: str, step: RsaStep) -> Iterator[str]:
+def rsa_step(run: Run, name: str, step: RsaStep) -> Iterator[str]:
     """Make the results of a step; yields their names. Raises StoreError, StudyError, PlanError."""
     candidates, references = run.found(step.candidates), run.found(step.reference)
     shared, room = owner_of(run.study, name, step), room_of(run.limits())
