@@ -102,6 +102,7 @@ def test_check__an_unknown_name_is_answered_with_ten_at_most(tmp_path, tree):
     for number in range(20):
         brain(tree, f"sub-{number:02}", name=f"other/sub-{number:02}")
     tree["steps"]["regions"]["reference"] = "nothing-like-it"
+    tree["steps"]["report"] = {"verb": "report", "results": ["rsa/regions/*", "rdm/regions/*"]}
     (line,) = refusal(tmp_path, tree).splitlines()[1:]
     assert line.count("sub-") <= 10
     assert line.endswith(" more")

@@ -34,7 +34,7 @@ def check(study: Study) -> dict[str, list[str]]:
         except (StoreError, StudyError, models.ModelError) as fault:
             own.append(f"steps.{name}: {fault}")
         if own and not isinstance(step, ReportStep):
-            run.faulty.append(_prefix(name, step))
+            run.faulty += _prefixes(name, step)
         faults += own
     if ends_with_report(study):
         faults += [f"the report at the end: {fault}" for fault in _not_shown(run, ReportStep(verb="report"))]
@@ -91,14 +91,14 @@ def ends_with_report(study: Study) -> bool:
     return "rsa" in verbs and "report" not in verbs
 
 
-def _prefix(name: str, step: Any) -> str:
+def _prefixes(name: str, step: Any) -> tuple[str, ...]:
     """How the names begin of what a step makes."""
     match step:
         case ExtractStep():
-            return "activations/"
+            return ("activations/",)
         case RsaStep():
-            return f"rsa/{name}"
-    return f"{step.into or name}/"
+            return f"rsa/{name}", f"rdm/{name}"
+    return (f"{step.into or name}/",)
 
 
 def _clashes(study: Study, planned: Mapping[str, list[str]]) -> Iterator[str]:
