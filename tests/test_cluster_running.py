@@ -278,8 +278,6 @@ def run_script(tmp_path, text, **more):
 
 LOCAL = "Local(n_workers=1, memory_limit='1 GB', dashboard_address='127.0.0.1:0')"
 SCRIPT = f"""
-from distributed import Security
-
 from pipeline import cluster
 from pipeline.cluster.config import Local
 def main():
@@ -306,8 +304,9 @@ def test_script__failed_task_is_raised_and_not_logged_as_well(tmp_path):
 
 def test_script__interrupted_by_its_terminal_ends_workers_without_their_word(tmp_path):
     waits = "import os, time; print(*client.run(os.getpid).values(), flush=True); time.sleep(60) #"
-    text = SCRIPT.replace("print(", waits)
-    text += (
+    # Ctrl-C as at a terminal: a shell's background job, such as this test may be in, has its children ignore it.
+    text = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)" + SCRIPT
+    text = text.replace("print(", waits) + (
         "if __name__ == '__main__':\n    try:\n        main()\n    except KeyboardInterrupt:\n        pass\n"
     )
     run = run_script(tmp_path, text, start_new_session=True)

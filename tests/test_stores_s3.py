@@ -1,8 +1,8 @@
 """A store behind an fsspec URL: a local S3 server, on loopback."""
 
 import boto3
+import fsspec
 import pytest
-import s3fs
 import xarray as xr
 from moto.server import ThreadedMotoServer
 
@@ -13,27 +13,18 @@ from stores.place import Place
 MADE = {"step": "test/1"}
 
 
-@pytest.fixture(autouse=True)
-def no_file_system_of_another_test():
-    """fsspec keeps each file system, with the address and credentials it found, while the process lives."""
-    s3fs.S3FileSystem.clear_instance_cache()
-    yield
-    s3fs.S3FileSystem.clear_instance_cache()
-
-
 @pytest.fixture
 def root(monkeypatch):
+    """A bucket. fsspec keeps file systems, each with the options it was made with, while the process lives."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    for name, value in (
-        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="lab")
+    where = {"endpoint_url": f"http://{host}:{port}"}
+    options = {"key": "test", "secret": "test", "client_kwargs": {"region_name": "us-east-1"}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", where | options)
+    boto3.client(
+        "s3", **where, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+    ).create_bucket(Bucket="lab")
     yield "s3://lab/store"
     server.stop()
 
