@@ -116,6 +116,13 @@ def test_check__a_fault_has_no_consequences(tmp_path, tree):
     assert "fire99" in line
 
 
+def test_check__results_of_a_step_at_fault_are_not_missed(tmp_path, tree):
+    tree["steps"] |= {"a//b": tree["steps"].pop("regions")}
+    tree["steps"]["report"] = {"verb": "report", "results": ["rsa/*", "rdm/*"]}
+    (line,) = refusal(tmp_path, tree).splitlines()[1:]
+    assert "'a//b' cannot name a cube" in line
+
+
 def test_check__cubes_that_were_only_begun_are_refused(tmp_path, tree):
     brain(tree, "sub-03")
     (tmp_path / "store/fmri/sub-03/complete").unlink()
