@@ -3,15 +3,17 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import xarray as xr
-import yaml
 
 import stores
 from pipeline import cli, faults
 from tests.shared import shared
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "studies"
 
 
 @pytest.fixture
@@ -138,33 +140,14 @@ def test_layers__lists_the_taps(neurocube):
     assert [line[0] for line in lines[-2:]] == ["logits", "output"]
 
 
-def test_run__dry_run_prints_the_plan_and_makes_nothing(neurocube, tmp_path):
-    study = {
-        "title": "Plan",
-        "store": str(tmp_path / "new"),
-        "steps": {
-            "objects": {
-                "verb": "import",
-                "reader": "kriegeskorte2008",
-                "path": str(shared("data/rsa92-kriegeskorte2008")),
-            },
-            "network": {
-                "verb": "extract",
-                "network": "squeezenet1_0-caffe",
-                "untrained": 0,
-                "stimuli": "objects/images",
-                "layers": ["fire9", "logits"],
-            },
-            "it": {"verb": "rsa", "candidates": ["activations/*"], "reference": "objects/human-it"},
-        },
-    }
-    path = tmp_path / "study.yaml"
-    path.write_text(yaml.safe_dump(study, sort_keys=False))
-    code, out, err = neurocube("run", path, "--dry-run")
+def test_run__dry_run_of_the_example_prints_the_plan_and_makes_nothing(neurocube, tmp_path):
+    places = {"data": shared("data/rsa92-kriegeskorte2008").parent, "store": tmp_path / "new"}
+    settings = [word for name, place in places.items() for word in ("--set", f"{name}={place}")]
+    code, out, err = neurocube("run", EXAMPLES / "kriegeskorte92.yaml", *settings, "--dry-run")
     assert (code, err) == (0, "")
-    assert "objects (import): 3 cubes, 0 there already" in out
+    assert "objects92 (import): 3 cubes, 0 there already" in out
     assert "92 stimuli in" in out
-    assert "2 candidates against objects/human-it" in out
+    assert "20 candidates against objects92/human-it" in out
     assert not (tmp_path / "new").exists()
 
 

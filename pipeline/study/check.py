@@ -74,8 +74,8 @@ def _not_shown(run: Run, step: ReportStep) -> list[str]:
     names, faults = run.matching(step.results)
     makers = {cube: run.study.steps[one] for one, cubes in run.planned.items() for cube in cubes}
     for name in names:
-        if name in makers:
-            shown = isinstance(makers[name], RsaStep)
+        if name in makers:  # what an import makes may well be RDMs
+            shown = not isinstance(makers[name], ExtractStep | PreprocessStep)
         else:
             shown = not is_complete(run.root, name) or report.shows(
                 open_cube(run.root, name).attrs["modality"]
