@@ -9,7 +9,7 @@ import pandas as pd
 from stores.dims import VALUES
 from stores.errors import NotFoundError
 from stores.place import Place
-from stores.target import CUBE_FILES
+from stores.target import CUBE_FILES, is_complete
 
 COLUMNS = ("name", "modality", "sizes", "dtype", "bytes", "complete", "made_from", "content_key")
 
@@ -53,7 +53,7 @@ def catalog(root: Any) -> pd.DataFrame:
 
 
 def _row(place: Place, name: str) -> dict[str, Any]:
-    row = {"name": name, "bytes": sum(place.sizes().values()), "complete": place.read("complete") is not None}
+    row = {"name": name, "bytes": sum(place.sizes().values()), "complete": is_complete(place)}
     try:
         group = place.read_json(f"{VALUES}/zarr.json")
         origin = place.read_json("origin.json")

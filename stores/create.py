@@ -100,7 +100,7 @@ def _usable(place: Place, name: str, made_from: Mapping[str, Any]) -> bool:
             + "\nGive the result another name, or replace it with --overwrite."
         )
     return all(hash_of(place, n) == digest for n, digest in origin["metadata"].items()) and all(
-        size_and_crc(place, n) == (f["bytes"], f["crc32c"]) for n, f in origin["files"].items()
+        size_and_crc(place, n) == (f["bytes"], f.get("crc32")) for n, f in origin["files"].items()
     )
 
 
@@ -178,7 +178,7 @@ def _create(
             "content_key": content_key(made_from),
             "made_from": made_from,
             "metadata": metadata,
-            "files": {name: {"bytes": size, "crc32c": crc} for name, (size, crc) in files.items()},
+            "files": {name: {"bytes": size, "crc32": crc} for name, (size, crc) in files.items()},
         },
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from stores.errors import CorruptError
 from stores.opening import expected_files
 from stores.place import Place
-from stores.target import MANIFEST, NOTES, Target, crc32c
+from stores.target import NOTES, Target, digest
 
 
 def write_note(target: Target, name: str, value: Any) -> None:
@@ -21,12 +21,11 @@ def write_note(target: Target, name: str, value: Any) -> None:
 def notes(root: Any, name: str) -> dict[str, Any]:
     """The notes of a complete cube, by name; empty where its tasks left none. Raises as `stores.open_cube`."""
     place = Place.of(root) / name
-    wanted = [file for file in expected_files(Place.of(root), name) if file.startswith(f"{NOTES}/")]
-    listed = place.read_json(MANIFEST)["files"]
+    files = expected_files(Place.of(root), name)
     found = {}
-    for file in sorted(wanted):
+    for file in sorted(file for file in files if file.startswith(f"{NOTES}/")):
         data = place.read(file) or b""
-        if crc32c(data) != listed[file]["crc32c"]:
+        if digest(data) != files[file]:
             raise CorruptError(
                 f"{place}/{file} differs from what was written. Restore it, or make the cube again."
             )

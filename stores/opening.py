@@ -1,9 +1,8 @@
 """Opening cubes: lazy, in shard-sized blocks, and never a number where bytes are wrong or gone."""
 
 import itertools
-import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,9 +19,23 @@ from stores.catalog import absent
 from stores.dims import VALUES
 from stores.errors import CorruptError, IncompleteError
 from stores.place import Place, check_name
-from stores.target import COMPLETE, MANIFEST, ORIGIN, SHARDS, hash_of, mark_of, read_target, size_and_crc
+from stores.target import (
+    COMPLETE,
+    MANIFEST,
+    ORIGIN,
+    PARTIAL,
+    SHARDS,
+    digest,
+    hash_of,
+    listed,
+    mark_of,
+    size_and_crc,
+)
 
 REMEMBERED: Final = 256
+REMEDY: Final = (
+    "Restore it, or make the cube again with --overwrite; `neurocube verify` lists everything that is wrong."
+)
 _opened: "OrderedDict[str, _Unread]" = OrderedDict()
 
 
@@ -31,13 +44,14 @@ def open_cube(root: Any, name: str, *, partial: bool = False) -> xr.DataArray:
 
     root : local directory or fsspec URL.  name : as `catalog(root)` lists it.
     partial : also open a cube that is still being filled; what is missing then reads as NaN (0 for counts).
-    Raises NotFoundError, IncompleteError, CorruptError. Reading a shard that is damaged or gone raises too.
+    Raises NotFoundError, IncompleteError, CorruptError. Reading a shard that is damaged or gone raises too, and
+    so does reading once the cube was made anew. A sound shard in the place of another is for `verify` to find.
     """
     place = Place.of(root) / check_name(name)
+    made = ORIGIN if partial else COMPLETE
+    identity = hash_of(place, made)  # before anything else is read
     files = expected_files(Place.of(root), name, partial)
-    store: Store = place.zarr(read_only=True)
-    if not partial:
-        store = CheckedStore(store, place.url, files)
+    store = CheckedStore(place.zarr(read_only=True), place.url, files)
     try:
         dataset = xr.open_zarr(store, consolidated=True, chunks=None)
         dataset = dataset.assign_coords({n: c.load() for n, c in dataset.coords.items()})
@@ -46,10 +60,10 @@ def open_cube(root: Any, name: str, *, partial: bool = False) -> xr.DataArray:
             f"{place} cannot be read: {fault}. Run `neurocube verify` to find what is wrong."
         ) from fault
     cube = dataset[VALUES].rename(name)
-    shard = read_target(Place.of(root), name).shard
-    key = cube.attrs.get("provenance", {}).get("content_key", "")
+    shard = cube.encoding["shards"] or cube.encoding["chunks"]
     sizes = dict(zip(map(str, cube.dims), shard, strict=True))
-    return _blocks(cube, _Unread(cube.variable, place, shard), sizes, f"{place}:{key}:{partial}")
+    lazy = _Unread(cube.variable, place, shard, made, identity)
+    return _blocks(cube, lazy, sizes, f"{place}:{identity}:{partial}")
 
 
 def reblock(cube: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
@@ -72,6 +86,9 @@ class _Unread:
     lazy: xr.Variable
     place: Place
     shard: tuple[int, ...]
+    made: str
+    identity: str
+    """SHA-256 of the file `made`, which differs once the cube was made anew."""
 
     @property
     def dtype(self) -> Any:
@@ -87,27 +104,31 @@ class _Unread:
 
     def __getitem__(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
         try:
-            return self.lazy[key].values
-        except (ValueError, RuntimeError) as fault:
-            if not (damaged := self._damaged(key)):
+            values = self.lazy[key].values
+        except (ValueError, RuntimeError, CorruptError) as fault:
+            self._refuse_replaced()
+            if isinstance(fault, CorruptError) or not (damaged := self._damaged(key)):
                 raise
             raise CorruptError(
-                f"{self.place}: {', '.join(damaged)} differs from what was written ({fault}). Restore it, or "
-                "make the cube again with --overwrite; `neurocube verify` lists everything that is wrong."
+                f"{self.place}: {', '.join(damaged)} differs from what was written ({fault}). {REMEDY}"
             ) from fault
+        self._refuse_replaced()
+        return values
+
+    def _refuse_replaced(self) -> None:
+        # After reading: making a cube anew takes the mark away before anything else.
+        if hash_of(self.place, self.made) != self.identity:
+            raise CorruptError(f"{self.place} was replaced since it was opened; open it again.")
 
     def _damaged(self, key: tuple[Any, ...]) -> list[str]:
         """Which of the shards that hold this part are not as the manifest says."""
-        listed = (self.place.read_json(MANIFEST) or {"files": {}})["files"]
+        files = listed(self.place, self.place.read_json(MANIFEST) or {"files": {}})
         spans = [
             np.unique(np.arange(n)[part] // step)
             for n, part, step in zip(self.shape, key, self.shard, strict=True)
         ]
         names = [f"{SHARDS}/{'/'.join(map(str, index))}" for index in itertools.product(*spans)]
-        found = {name: size_and_crc(self.place, name) for name in names if name in listed}
-        return [
-            name for name, seen in found.items() if seen != (listed[name]["bytes"], listed[name]["crc32c"])
-        ]
+        return [name for name in names if name in files and size_and_crc(self.place, name) != files[name]]
 
 
 def _blocks(cube: xr.DataArray, lazy: _Unread, sizes: Mapping[str, Any], token: str) -> xr.DataArray:
@@ -124,21 +145,28 @@ def _blocks(cube: xr.DataArray, lazy: _Unread, sizes: Mapping[str, Any], token: 
 
 
 class CheckedStore(WrapperStore[Store]):
-    """A store in which a file that the manifest lists and that is gone is an error, never a fill value."""
+    """A store in which a listed file that is gone, and an empty one, is an error, never a fill value.
 
-    def __init__(self, store: Store, url: str, files: Iterable[str]) -> None:
+    files : bytes and CRC-32 of those listed. Coordinates, which are read whole, are compared with it; shards
+    are read in parts, each with a checksum of its own.
+    """
+
+    def __init__(self, store: Store, url: str, files: Mapping[str, tuple[int, str]]) -> None:
         super().__init__(store)
-        self._url, self._files = url, frozenset(files)
+        self._url, self._files = url, files
 
     def _with_store(self, store: Store) -> "CheckedStore":
         return CheckedStore(store, self._url, self._files)
 
     def _check(self, key: str, found: Buffer | None) -> Buffer | None:
-        if found is None and key in self._files:
-            raise CorruptError(
-                f"{self._url}/{key} is gone since the cube was completed. Restore it, or make the cube again "
-                "with --overwrite; `neurocube verify` lists everything that is wrong."
-            )
+        wanted = self._files.get(key)
+        if found is None and wanted is None:
+            return None
+        if not found:  # Zarr takes a file without bytes for one that is not there
+            what = "is gone since the cube was completed" if found is None else "is empty"
+            raise CorruptError(f"{self._url}/{key} {what}. {REMEDY}")
+        if wanted and not key.startswith(f"{SHARDS}/") and digest(found.to_bytes()) != wanted:
+            raise CorruptError(f"{self._url}/{key} differs from what was written. {REMEDY}")
         return found
 
     async def get(
@@ -148,26 +176,42 @@ class CheckedStore(WrapperStore[Store]):
         return self._check(key, await self._store.get(key, prototype, byte_range))
 
 
-def expected_files(root: Place, name: str, partial: bool = False) -> list[str]:
-    """Names of the data files, after the mark, the manifest and all metadata have been checked."""
+def expected_files(root: Place, name: str, partial: bool = False) -> dict[str, tuple[int, str]]:
+    """Bytes and CRC-32 of the data files, after the mark, the manifest and all metadata have been checked.
+
+    partial : of those that were written on creation.
+    """
     place = root / name
     if partial and place.read(ORIGIN) is not None:
-        return []
-    mark = place.read(COMPLETE)
+        return _vouched(place, ORIGIN)
+    mark, manifest = place.read(COMPLETE), place.read(MANIFEST)
     if mark is None:
-        if place.read(ORIGIN) is None and place.read(MANIFEST) is None:
+        if place.read(ORIGIN) is None and manifest is None:
             raise absent(root, name)
-        done = len([n for n in place.sizes(SHARDS) if not n.endswith(".partial")])
+        done = len([n for n in place.sizes(SHARDS) if not n.endswith(PARTIAL)])
         raise IncompleteError(
             f"{name} in {root} is not complete ({done} shards are there): a run is filling it or was killed. "
             "Run the same command again to finish it, or open it with `partial=True`."
         )
-    manifest = place.read(MANIFEST) or b""
-    record = json.loads(manifest) if mark == mark_of(manifest) else None
-    bad = [n for n, digest in record["metadata"].items() if hash_of(place, n) != digest] if record else []
-    if record is None or bad:
-        what = ", ".join(bad) or f"{MANIFEST} or the `{COMPLETE}` mark"
-        raise CorruptError(
-            f"{place}: {what} differs from what was written. Restore it, or make the cube again."
-        )
-    return list(record["files"])
+    if mark != mark_of(manifest or b""):
+        raise _differs(place, f"{MANIFEST} or the `{COMPLETE}` mark")
+    return _vouched(place, MANIFEST)
+
+
+def _vouched(place: Place, record: str) -> dict[str, tuple[int, str]]:
+    """The data files that a record lists, after the metadata that it lists have been checked."""
+    try:
+        found = place.read_json(record)
+        bad = [name for name, sha in found["metadata"].items() if hash_of(place, name) != sha]
+        files = listed(place, found)
+    except (ValueError, TypeError, KeyError, AttributeError):  # no JSON, or that of something else
+        bad = [record]
+    if bad:
+        raise _differs(place, ", ".join(bad))
+    return files
+
+
+def _differs(place: Place, what: str) -> CorruptError:
+    return CorruptError(
+        f"{place}: {what} differs from what was written. Restore it, or run the command that made the cube again."
+    )

@@ -2,22 +2,21 @@
 
 A cube is a Zarr v3 group with three small files of its own beside Zarr's:
 `origin.json` (written last in creation: content key, hashes of metadata and coordinates),
-`manifest.json` (size and CRC32C of every shard as well) and `complete` (SHA-256 of the manifest).
+`manifest.json` (size and CRC-32 of every shard as well) and `complete` (SHA-256 of the manifest).
 """
 
 import hashlib
 import itertools
 import math
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-import google_crc32c
-import numpy as np
 import zarr
-from zarr.core.common import BytesLike
 
 from stores.dims import VALUES
+from stores.errors import CorruptError
 from stores.place import Place
 
 ORIGIN: Final = "origin.json"
@@ -26,6 +25,8 @@ COMPLETE: Final = "complete"
 SHARDS: Final = f"{VALUES}/c"
 NOTES: Final = "notes"
 JOURNAL: Final = ".verify.json"
+PARTIAL: Final = ".partial"
+"""How names end while their files are being written."""
 CUBE_FILES: Final = frozenset({ORIGIN, MANIFEST, COMPLETE})
 """A folder is a cube, begun, complete or damaged, where one of these is in it; a killed creation leaves none."""
 
@@ -34,7 +35,7 @@ Region = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one task wrote: size in bytes and CRC32C (hex) of every file, by its name inside the cube."""
+    """What one task wrote: size in bytes and CRC-32 (hex) of every file, by its name inside the cube."""
 
     cube: str
     files: Mapping[str, tuple[int, str]]
@@ -55,6 +56,8 @@ class Target:
     shape: tuple[int, ...]
     dtype: str
     shard: tuple[int, ...]
+    origin: str
+    """SHA-256 of `origin.json`: a cube made anew in the same folder, from something else, has another."""
     complete: bool = False
 
     @property
@@ -98,8 +101,9 @@ class Target:
         return [f"{SHARDS}/{'/'.join(map(str, index))}" for index in itertools.product(*spans)]
 
     def written(self) -> set[str]:
-        """Names of the shards that are there."""
-        return {name for name in self.place.sizes(SHARDS) if not name.endswith(".partial")}
+        """Names of the shards that are there; an empty one, which a power cut may leave, is not."""
+        sizes = self.place.sizes(SHARDS)
+        return {name for name, size in sizes.items() if size and not name.endswith(PARTIAL)}
 
     def parts(self, region: Region) -> dict[str, Region]:
         """Names of the files that `region` covers, and which part of its values is in each; as `shards_of`."""
@@ -124,9 +128,14 @@ def read_target(root: Place, name: str) -> Target:
     array = zarr.open_array(place.zarr(read_only=True), path=VALUES, mode="r")
     dims = tuple(str(d) for d in array.metadata.dimension_names or ())  # type: ignore[union-attr]
     shard = array.shards or array.chunks
-    return Target(
-        root.url, name, dims, array.shape, str(array.dtype), shard, complete=place.read(COMPLETE) is not None
-    )
+    origin, complete = hash_of(place, ORIGIN), is_complete(place)
+    return Target(root.url, name, dims, array.shape, str(array.dtype), shard, origin, complete)
+
+
+def is_complete(place: Place) -> bool:
+    """Whether a cube has its mark, and the manifest that the mark belongs to."""
+    mark = place.read(COMPLETE)
+    return mark is not None and mark == mark_of(place.read(MANIFEST) or b"")
 
 
 def mark_of(manifest: bytes) -> bytes:
@@ -134,10 +143,14 @@ def mark_of(manifest: bytes) -> bytes:
     return f"manifest sha256 {hashlib.sha256(manifest).hexdigest()}\n".encode()
 
 
-def crc32c(data: BytesLike) -> str:
-    """CRC32C of some bytes, as eight hex digits."""
-    view = np.frombuffer(data, np.uint8) if len(data) else b""  # an array is read in place, never copied
-    return f"{google_crc32c.value(view):08x}"
+def listed(place: Place, record: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
+    """Bytes and CRC-32 (hex) of every data file, as a manifest or an origin tells. Raises CorruptError."""
+    try:
+        return {name: (one["bytes"], one["crc32"]) for name, one in record["files"].items()}
+    except KeyError as absent:
+        raise CorruptError(
+            f"{place} was made by an earlier version, which kept no {absent} of files. Make the cube again."
+        ) from None
 
 
 def hash_of(place: Place, name: str) -> str:
@@ -146,6 +159,13 @@ def hash_of(place: Place, name: str) -> str:
 
 
 def size_and_crc(place: Place, name: str) -> tuple[int, str]:
-    """Bytes and CRC32C of one file; of nothing where it is not there."""
-    data = place.read(name) or b""
-    return len(data), crc32c(data)
+    """Bytes and CRC-32 (hex) of one file; of nothing where it is not there."""
+    return digest(place.read(name) or b"")
+
+
+def digest(data: bytes) -> tuple[int, str]:
+    """Bytes and CRC-32 (hex), zlib's, of what is in one file.
+
+    Not CRC32C: every file ends with that of its own bytes, and then it is the same for all of them.
+    """
+    return len(data), f"{zlib.crc32(data):08x}"

@@ -1,14 +1,15 @@
 """Re-reading everything a store holds, resumably, and naming what is wrong."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from stores.catalog import absent, existing, names
-from stores.errors import StoreError
+from stores.errors import CorruptError, StoreError
 from stores.place import Place, check_name
-from stores.target import COMPLETE, CUBE_FILES, JOURNAL, MANIFEST, crc32c, hash_of, mark_of
+from stores.target import COMPLETE, CUBE_FILES, JOURNAL, MANIFEST, digest, listed, mark_of
 
 SAVE_EVERY_S: Final = 5.0
 
@@ -48,7 +49,11 @@ def verify(
 def _cube_faults(
     place: Place, cube: str, journal: "_Journal", progress: Callable[[str, int, int], None] | None
 ) -> Iterator[Fault]:
-    mark, manifest = place.read(COMPLETE), place.read(MANIFEST)
+    try:
+        mark, manifest = place.read(COMPLETE), place.read(MANIFEST)
+    except (StoreError, OSError) as fault:
+        yield Fault(cube, f"{COMPLETE} or {MANIFEST}", _unreadable(fault))
+        return
     if mark is None and manifest is None:
         return
     if mark is None:
@@ -61,35 +66,62 @@ def _cube_faults(
         return
     try:
         record = json.loads(manifest)
-        metadata, files, key = record["metadata"], record["files"], record["content_key"]
+        metadata, files, key = record["metadata"], listed(place, record), record["content_key"]
     except (ValueError, KeyError, TypeError):
         yield Fault(cube, MANIFEST, "cannot be parsed")
         return
-    for name, digest in metadata.items():
-        if place.read(name) is None:
-            yield Fault(cube, name, "is gone")
-        elif hash_of(place, name) != digest:
-            yield Fault(cube, name, "differs from what was written (SHA-256)")
+    except CorruptError as fault:
+        yield Fault(cube, MANIFEST, str(fault))
+        return
+    for name, sha in metadata.items():
+        if what := _told(_metadata_fault, place, name, sha):
+            yield Fault(cube, name, what)
     for done, (name, wanted) in enumerate(files.items(), start=1):
-        token = f"{cube}/{name}:{key}:{wanted['crc32c']}"
-        if token not in journal:
-            if what := _file_fault(place, name, wanted):
-                yield Fault(cube, name, what)
-            else:
-                journal.add(token)
+        if what := _told(_data_fault, place, name, wanted, f"{cube}/{name}:{key}:{wanted}", journal):
+            yield Fault(cube, name, what)
         if progress:
             progress(cube, done, len(files))
 
 
-def _file_fault(place: Place, name: str, wanted: dict[str, Any]) -> str:
-    data = place.read(name)
-    if data is None:
+def _told(check: Callable[..., str], place: Place, name: str, *wanted: Any) -> str:
+    """What is wrong with one file; that it cannot be read is one fault among others."""
+    try:
+        return check(place, name, *wanted)
+    except (StoreError, OSError) as fault:
+        return _unreadable(fault)
+
+
+def _unreadable(fault: Exception) -> str:
+    return f"cannot be read: {fault}"
+
+
+def _metadata_fault(place: Place, name: str, wanted: str) -> str:
+    if (data := place.read(name)) is None:
         return "is gone"
-    if len(data) != wanted["bytes"]:
-        return f"has {len(data)} bytes; {wanted['bytes']} were written"
-    if crc32c(data) != wanted["crc32c"]:
-        return "differs from what was written (CRC32C)"
+    return "" if hashlib.sha256(data).hexdigest() == wanted else "differs from what was written (SHA-256)"
+
+
+def _data_fault(place: Place, name: str, wanted: tuple[int, str], token: str, journal: "_Journal") -> str:
+    token = f"{token}:{_state(place, name)}"
+    if token in journal:
+        return ""
+    if (data := place.read(name)) is None:
+        return "is gone"
+    if len(data) != wanted[0]:
+        return f"has {len(data)} bytes; {wanted[0]} were written"
+    if digest(data) != wanted:
+        return "differs from what was written (CRC-32)"
+    journal.add(token)
     return ""
+
+
+def _state(place: Place, name: str) -> str:
+    """What changes with a file that is written again: its size, its time, and what else the file system tells."""
+    fs, path = place._fs()
+    try:
+        return str(fs.ukey(f"{path}/{name}"))
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
 
 
 class _Journal:

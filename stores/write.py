@@ -1,10 +1,9 @@
 """Filling a created cube shard by shard, and marking it complete at the end."""
 
-import hashlib
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -12,9 +11,21 @@ import zarr
 
 from stores.create import writing
 from stores.dims import VALUES
-from stores.errors import CorruptError, SchemaError
+from stores.errors import CorruptError, KeyMismatchError, SchemaError
 from stores.shards import encoder
-from stores.target import COMPLETE, MANIFEST, NOTES, ORIGIN, Receipt, Region, Target, mark_of, size_and_crc
+from stores.target import (
+    COMPLETE,
+    MANIFEST,
+    NOTES,
+    ORIGIN,
+    PARTIAL,
+    Receipt,
+    Region,
+    Target,
+    hash_of,
+    mark_of,
+    size_and_crc,
+)
 
 
 def write_region(target: Target, region: Region, values: npt.NDArray[Any]) -> Receipt:
@@ -22,7 +33,7 @@ def write_region(target: Target, region: Region, values: npt.NDArray[Any]) -> Re
 
     values : the region's shape; a dtype that casts to the cube's within its kind.
     Raises ValueError where `region` cuts a shard, SchemaError for a wrong shape, dtype or overflow,
-    FullError where the device is full.
+    FullError where the device is full, KeyMismatchError where the cube was made anew in the meantime.
     """
     parts = target.parts(region)
     write = encoder(zarr.open_array(target.place.zarr(read_only=True), path=VALUES, mode="r"))
@@ -30,7 +41,7 @@ def write_region(target: Target, region: Region, values: npt.NDArray[Any]) -> Re
     written = {}
     for name, part in parts.items():
         seen = _Seen(write(data[part]))
-        target.place.write(name, seen, sync=False)
+        target.place.write(name, _unless_replaced(target, seen), sync=False)
         written[name] = (seen.bytes, f"{seen.crc:08x}")
     return Receipt(target.name, written)
 
@@ -40,23 +51,28 @@ def finish(target: Target, receipts: Iterable[Receipt] = ()) -> None:
 
     Shards without a receipt (from an earlier, killed run) are read back and checked first.
     Raises CorruptError, naming the shards, where any is missing or damaged; damaged ones are removed, so
-    that the next run computes them again.
+    that the next run computes them again. Raises KeyMismatchError where the cube was made anew since.
     """
     place = target.place
+    _refuse_replaced(target)
     files: dict[str, tuple[int, str]] = {}
     for receipt in receipts:
         files |= receipt.files
     if absent := target.missing():
         raise CorruptError(f"{place} cannot be completed: {len(absent)} shards are missing; run it again")
     files |= _check_unreceipted(target, set(files))
-    files |= {name: size_and_crc(place, name) for name in place.sizes(NOTES) if name.endswith(".json")}
+    for name in place.sizes():
+        if name.endswith(PARTIAL):  # of an earlier run that was killed while it wrote
+            place.delete(name)
+        elif name.startswith(f"{NOTES}/") and name.endswith(".json"):
+            files[name] = size_and_crc(place, name)
     for name in files:
         place.sync(name)
     origin = place.read_json(ORIGIN)
-    described = {name: {"bytes": size, "crc32c": crc} for name, (size, crc) in sorted(files.items())}
+    described = {name: {"bytes": size, "crc32": crc} for name, (size, crc) in sorted(files.items())}
     record = {
         "content_key": origin["content_key"],
-        "metadata": {**origin["metadata"], ORIGIN: hashlib.sha256(place.read(ORIGIN) or b"").hexdigest()},
+        "metadata": {**origin["metadata"], ORIGIN: target.origin},
         "files": {**origin["files"], **described},
     }
     place.write_json(MANIFEST, record)
@@ -73,8 +89,22 @@ def save(
             finish(target, receipts)
 
 
+def _unless_replaced(target: Target, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces of a file; after the last, when it is about to appear, the cube must still be the target's."""
+    yield from pieces
+    _refuse_replaced(target)
+
+
+def _refuse_replaced(target: Target) -> None:
+    # Dask does not stop a task that runs: one of a failed run may outlive it, and the cube it was to fill.
+    if hash_of(target.place, ORIGIN) != target.origin:
+        raise KeyMismatchError(
+            f"{target.place} was made anew, or removed, since this run began to fill it. Run it again."
+        )
+
+
 class _Seen:
-    """Pieces of a file as they pass by: their bytes and CRC32C, once all have."""
+    """Pieces of a file as they pass by: their bytes and CRC-32, once all have."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
@@ -83,7 +113,7 @@ class _Seen:
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._pieces:
             self.bytes += len(piece)
-            self.crc = google_crc32c.extend(self.crc, piece)
+            self.crc = zlib.crc32(piece, self.crc)
             yield piece
 
 
@@ -93,6 +123,8 @@ def _cast(target: Target, region: Region, values: npt.NDArray[Any]) -> npt.NDArr
         raise SchemaError(f"values for {target.name} have shape {values.shape}; the region wants {wanted}")
     if not np.can_cast(values.dtype, target.dtype, "same_kind"):
         raise SchemaError(f"values for {target.name} are {values.dtype}; the cube holds {target.dtype}")
+    if np.dtype(target.dtype).kind in "iu" and not np.can_cast(values.dtype, target.dtype):
+        _refuse_overflow(target, values)
     try:
         with np.errstate(over="raise"):
             return values.astype(target.dtype, copy=False)
@@ -101,6 +133,16 @@ def _cast(target: Target, region: Region, values: npt.NDArray[Any]) -> npt.NDArr
             f"values for {target.name} exceed what {target.dtype} can hold "
             f"(largest: {np.nanmax(np.abs(values)):.3g}); store it as a wider dtype"
         ) from None
+
+
+def _refuse_overflow(target: Target, values: npt.NDArray[Any]) -> None:
+    """NumPy wraps integers that do not fit, and says nothing."""
+    held, low, high = np.iinfo(target.dtype), values.min(), values.max()
+    if low < held.min or high > held.max:
+        raise SchemaError(
+            f"values for {target.name} lie between {low} and {high}, and exceed what {target.dtype} can hold; "
+            "store it as a wider dtype"
+        )
 
 
 def _check_unreceipted(target: Target, known: set[str]) -> dict[str, tuple[int, str]]:
@@ -113,7 +155,7 @@ def _check_unreceipted(target: Target, known: set[str]) -> dict[str, tuple[int, 
             continue
         try:
             array[region]
-        except (ValueError, RuntimeError, OSError):
+        except (ValueError, RuntimeError):
             damaged.append(name)
             target.place.delete(name)
             continue

@@ -5,24 +5,37 @@ from fnmatch import fnmatchcase
 
 from pipeline.study.schema import near
 from stores.place import Place
-from stores.target import COMPLETE
+from stores.target import is_complete as is_whole
 
 
 def expand(
-    patterns: str | Sequence[str], names: Sequence[str], *, hoped: Sequence[str] = ()
+    patterns: str | Sequence[str],
+    names: Sequence[str],
+    *,
+    hoped: Sequence[str] = (),
+    ahead: Sequence[str] = (),
 ) -> tuple[list[str], list[str]]:
     """Names that match `patterns` (`*` and `?` as in a shell), once each; a fault for each that none matches.
 
     hoped : how names begin that there may be later, or but for another fault: no fault for these.
+    ahead : names, or how they begin, that later steps make.
     """
     found: dict[str, None] = {}
     faults = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         matching = [name for name in names if fnmatchcase(name, pattern)]
         found |= dict.fromkeys(matching)
-        if not matching and not any(pattern.startswith(one) or fnmatchcase(one, pattern) for one in hoped):
+        if matching or _among(pattern, hoped):
+            continue
+        if _among(pattern, ahead):
+            faults.append(f"no earlier step makes {pattern!r}, but a later one: put that before")
+        else:
             faults.append(f"no cube is called {pattern!r}{near(pattern, names)}")
     return list(found), faults
+
+
+def _among(pattern: str, beginnings: Iterable[str]) -> bool:
+    return any(pattern.startswith(one) or fnmatchcase(one, pattern) for one in beginnings)
 
 
 def merged(first: Iterable[str], second: Iterable[str]) -> list[str]:
@@ -32,4 +45,4 @@ def merged(first: Iterable[str], second: Iterable[str]) -> list[str]:
 
 def is_complete(root: str, name: str) -> bool:
     """Whether a cube is there, whole."""
-    return (Place.of(root) / name).read(COMPLETE) is not None
+    return is_whole(Place.of(root) / name)
