@@ -1,5 +1,6 @@
 """cluster.yaml: what it may say, and what is said about its faults."""
 
+import copy
 from pathlib import Path
 
 import dask
@@ -7,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline import cluster
+from pipeline.cluster.common import configured
 from pipeline.cluster.config import ClusterError, Existing, Local
 from pipeline.cluster.layout import environment, max_spill, plan_workers
 
@@ -92,6 +94,16 @@ def test_read__names_every_fault_at_once(write):
         ("profiles: {local: {n_workers: two}}", "not 'two'"),
         ("profiles: {local: {resources: {GPU: 0}}}", "profiles.local.resources.GPU: "),
         ("profiles: {local: {dashboard_address: '8787'}}", "is not a host and a port"),
+        ("profiles: {local: {dashboard_address: '127.0.0.1:99999'}}", "is not a host and a port"),
+        ("profiles: {local: {dashboard_address: '[::1]:8787'}}", "is IPv6, which Dask's dashboard does not"),
+        ("profiles: {local: {host: '::1'}}", "is IPv6, which Dask does not take here"),
+        ("profiles: {existing: {address: '127.0.0.1'}}", "is not the address of a scheduler such as"),
+        ("profiles: {existing: {address: 'tcp://127.0.0.1:x'}}", "is not the address of a scheduler"),
+        ("profiles: {existing: {address: 'tcp://127.0.0.1:99999'}}", "is not the address of a scheduler"),
+        ("profiles: {existing: {address: 'tcp://127.0.0.1:1', timeout: .inf}}", "a finite number, not inf"),
+        ("profiles: {local: {kind: [local]}}", "unknown kind ['local']; did you mean 'local'?"),
+        ("profiles: {local: {resources: {GPU: .inf}}}", "GPU: Input should be a finite number, not inf"),
+        ("dask: &a {distributed: {x: *a}}", "is not YAML: found unconstructable recursive node"),
         ("profiles: {locla: {kind: locla}}", "did you mean 'local'?"),
         ("default: fast\nprofiles: {local: {}}", "default: there is no profile 'fast'"),
         ("profiles: {local: {n_workers: 1, workers: {a: {}}}}", "n_workers belongs inside the groups"),
@@ -113,6 +125,21 @@ def test_read__refuses(write, text, said):
     with pytest.raises(ClusterError) as caught:
         cluster.read(write(text))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["memory_limit", "max_spill"])
+@pytest.mark.parametrize(
+    "size", ["'0'", "'0.5'", "-4 GiB", "0", "-0.5", "4", ".inf", ".nan", "inf", "1e400 GB", "'4 KB'"]
+)
+def test_read__refuses_what_is_no_size(write, key, size):
+    with pytest.raises(ClusterError, match=rf"{key}: .* is not a size of 1 MB or more; give bytes"):
+        cluster.read(write(f"profiles: {{local: {{{key}: {size}}}}}"))
+
+
+def test_read__an_alias_may_stand_twice(write):
+    path = write("profiles: {local: {workers: {a: &a {n_workers: 2}, b: *a, c: {<<: *a, n_workers: 1}}}}")
+    groups = cluster.read(path).profile().workers
+    assert [group.n_workers for group in groups.values()] == [2, 2, 1]
 
 
 def test_read__missing_file_is_named(tmp_path):
@@ -167,6 +194,12 @@ def test_plan__more_memory_than_there_is_is_refused_with_numbers():
         plan_workers(Local(n_workers=3, memory_limit="4 GB"), cores=4, memory=8 * GB)
 
 
+@pytest.mark.parametrize("profile", [Local(memory_limit=1e-6), Local(n_workers=10_000)])
+def test_plan__a_worker_without_memory_is_refused(profile):
+    with pytest.raises(ClusterError, match=r"a worker would have .* of memory; raise"):
+        plan_workers(profile, cores=4, memory=8 * GB)
+
+
 def test_plan__blas_threads_stay_within_the_cores():
     assert (
         len(plan_workers(Local(n_workers=2, threads_per_worker=1, blas_threads=2), cores=4, memory=GB)) == 2
@@ -210,3 +243,39 @@ def test_describe__says_what_would_start(write):
     assert "1 worker, 1 thread and 2.00 GiB each, offering GPU 1" in words
     assert "Dask config changed under: distributed" in words
     assert "the Dask cluster running at tcp://127.0.0.1:8786" in cluster.describe(config, "existing")
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("{distributed: 3}", r"dask\.distributed of the cluster file is 3; wanted keys \(.*worker, "),
+        ("{distributed: }", r"dask\.distributed of the cluster file is None; wanted keys"),
+        ("{distributed: {nanny: {pre_spawn_environ: x}}}", r"pre_spawn_environ .* is 'x'; wanted keys"),
+        ("{distributed.worker: 3}", r"dask\.distributed\.worker of the cluster file is 3"),
+        ("{distributed: {worker: {memory: {target: {a: 1}}}}}", r"target\.a of .*: Dask has one value above"),
+        ("{temporary-directory: [1]}", r"dask\.temporary-directory is \[1\]; wanted the name of a folder"),
+    ],
+)
+def test_describe__refuses_what_dask_would_trip_over(write, block, said):
+    before = copy.deepcopy(dask.config.config)
+    for text in (f"dask: {block}", f"profiles: {{local: {{dask: {block}}}}}"):
+        with pytest.raises(ClusterError, match=said):
+            cluster.describe(cluster.read(write(text)))
+    assert dask.config.config == before
+
+
+def test_describe__says_where_the_files_own_dask_config_has_scratch_files(write):
+    text = """
+        dask: {temporary-directory: /of/the/file}
+        profiles: {local: {}, other: {kind: local, dask: {temporary-directory: /of/the/profile}}}
+    """
+    config = cluster.read(write(text))
+    assert "scratch files: under /of/the/file, removed" in cluster.describe(config)
+    assert "scratch files: under /of/the/profile, removed" in cluster.describe(config, "other")
+
+
+def test_configured__takes_loggers_by_their_names():
+    loggers = {"distributed": "error", "distributed.worker": "info"}
+    config = cluster.ClusterConfig(dask={"logging": loggers})
+    with configured(config, config.profile()):
+        assert dask.config.get("logging") == loggers

@@ -17,6 +17,7 @@ import torch  # noqa: F401  (imported here so that its start-up is not counted i
 from distributed import Security
 
 from pipeline import cluster
+from pipeline.cluster import local
 from pipeline.cluster.config import ClusterConfig, ClusterError, Existing, Local, Tls
 from tests import cluster_tasks as tasks
 
@@ -198,6 +199,33 @@ def test_start__local_directory_of_the_file_is_used(tmp_path):
     with cluster.start(one_worker(local_directory=str(folder))) as client:
         (worker,) = client.scheduler_info(n_workers=-1)["workers"].values()
         assert worker["local_directory"].startswith(str(folder))
+    left = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.name for path in left} == {"global.lock", "purge.lock"}
+    assert all(path.stat().st_size == 0 for path in left)
+
+
+def test_start__interrupted_while_workers_start_leaves_nothing_behind(tmp_path, monkeypatch):
+    class Interrupted(local.SpecCluster):
+        kicked = False
+
+        def _correct_state(self):
+            if not self.kicked:
+                self.kicked = True
+                os.kill(os.getpid(), signal.SIGINT)
+            return super()._correct_state()
+
+    monkeypatch.setattr(local, "SpecCluster", Interrupted)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = copy.deepcopy(dask.config.config), dict(os.environ), {process.pid for process in children()}
+    try:
+        with pytest.raises(KeyboardInterrupt), cluster.start(one_worker()):
+            pass
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert (dask.config.config, dict(os.environ), {process.pid for process in children()}) == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_start__tls_refuses_whoever_has_no_certificate(certificates):

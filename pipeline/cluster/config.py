@@ -22,6 +22,8 @@ from pydantic import (
 )
 
 LOOPBACK: Final = "127.0.0.1"
+SMALLEST: Final = 10**6
+"""Bytes below which a size is a slip of the pen, such as "0.5" for 0.5 or "4" for "4 GB"."""
 
 
 class ClusterError(ValueError):
@@ -43,25 +45,48 @@ def _file(path: str) -> str:
     return path
 
 
-def _memory(value: int | float | str | None) -> int | float | str | None:
-    if isinstance(value, str) and value != "auto":
-        parse_bytes(value)
-    elif isinstance(value, int | float) and value <= 0:
-        raise ValueError(f"{value} is not a size; give bytes, a text such as '4 GiB', or leave it out")
+def _size(value: int | float | str | None) -> int | float | str | None:
+    if value is None or value == "auto":
+        return value
+    try:
+        size = parse_bytes(value)
+    except (ValueError, OverflowError):
+        size = 0
+    if size < SMALLEST:
+        raise ValueError(
+            f"{value!r} is not a size of 1 MB or more; give bytes, a text such as '4 GiB', or leave it out"
+        )
     return value
 
 
+def _memory(value: int | float | str | None) -> int | float | str | None:
+    # As Dask reads it, a number with a point, up to 1.0, is a share of the machine.
+    return value if isinstance(value, float) and 0 < value <= 1 else _size(value)
+
+
 def _host_and_port(address: str) -> str:
-    if not re.fullmatch(r"(localhost|[0-9.]+|\[[0-9a-fA-F:]+\]|[\w.-]*):\d+", address):
+    found = re.fullmatch(r"([\w.-]*|\[.*\]):([0-9]+)", address)
+    if not found or int(found[2]) > 65535:
         raise ValueError(f"{address!r} is not a host and a port such as '{LOOPBACK}:8787'")
+    if found[1].startswith("["):
+        raise ValueError(f"{address!r} is IPv6, which Dask's dashboard does not take; use {LOOPBACK}")
+    return address
+
+
+def _scheduler(address: str) -> str:
+    found = re.fullmatch(r"((tcp|tls|ws|wss)://)?([\w.-]+|\[[0-9a-fA-F:.]+\]):([0-9]+)", address)
+    if not found or int(found[4]) > 65535:
+        raise ValueError(f"{address!r} is not the address of a scheduler such as 'tcp://{LOOPBACK}:8786'")
     return address
 
 
 PathText = Annotated[str, AfterValidator(_path)]
 FileText = Annotated[str, AfterValidator(_path), AfterValidator(_file)]
 Memory = Annotated[int | float | str | None, AfterValidator(_memory)]
+Size = Annotated[int | float | str | None, AfterValidator(_size)]
 HostPort = Annotated[str, AfterValidator(_host_and_port)]
-Amount = Annotated[float, Field(gt=0)]
+SchedulerAddress = Annotated[str, AfterValidator(_scheduler)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 DaskConfig = dict[str, Any]
 
 
@@ -108,7 +133,7 @@ class Local(Record):
     resources: dict[str, Amount] = Field(default_factory=dict)
     workers: dict[str, Group] = Field(default_factory=dict)
     blas_threads: PositiveInt = 1
-    max_spill: Memory = None
+    max_spill: Size = None
     local_directory: PathText | None = None
     host: str = LOOPBACK
     scheduler_port: Annotated[int, Field(ge=0, lt=65536)] = 0
@@ -127,6 +152,8 @@ class Local(Record):
 
     @model_validator(mode="after")
     def _loopback_or_tls(self) -> Self:
+        if ":" in self.host:
+            raise ValueError(f"host {self.host!r} is IPv6, which Dask does not take here; use {LOOPBACK}")
         if not is_loopback(self.host) and self.security is None:
             raise ValueError(
                 f"host {self.host!r} lets other machines reach the scheduler, and who reaches it can run any "
@@ -145,7 +172,7 @@ class Existing(Record):
     """A Dask cluster that is running already. `timeout` is how many seconds it has to answer."""
 
     kind: Literal["existing"] = "existing"
-    address: str
+    address: SchedulerAddress
     security: Tls | None = None
     timeout: Amount = 5.0
     dask: DaskConfig = Field(default_factory=dict)

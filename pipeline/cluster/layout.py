@@ -11,7 +11,7 @@ from dask.system import CPU_COUNT
 from dask.utils import format_bytes, parse_bytes
 from distributed.system import MEMORY_LIMIT
 
-from pipeline.cluster.config import ClusterError, Group, Local
+from pipeline.cluster.config import SMALLEST, ClusterError, Group, Local
 
 ZARR_CONCURRENCY: Final = 4
 """Chunks Zarr reads or writes at once in one worker thread (its own advice under Dask; its default is 10)."""
@@ -44,11 +44,16 @@ def plan_workers(profile: Local, *, cores: int = CPU_COUNT, memory: int = MEMORY
             f"the workers ask for {format_bytes(asked)} of the {format_bytes(memory)} there is"
             f"{f', with {shares} more to share the rest' if shares else ''}; lower memory_limit or n_workers"
         )
-    _check_threads(sum(group.threads_per_worker for _, group in flat), profile.blas_threads, cores)
     rest = (memory - asked) // max(shares, 1)
+    memories = [rest if limit is None else limit for limit in limits]
+    if min(memories) < SMALLEST:
+        raise ClusterError(
+            f"a worker would have {format_bytes(min(memories))} of memory; raise memory_limit or lower n_workers"
+        )
+    _check_threads(sum(group.threads_per_worker for _, group in flat), profile.blas_threads, cores)
     return [
-        WorkerPlan(name, group.threads_per_worker, limit or rest, tuple(sorted(group.resources.items())))
-        for (name, group), limit in zip(flat, limits, strict=True)
+        WorkerPlan(name, group.threads_per_worker, limit, tuple(sorted(group.resources.items())))
+        for (name, group), limit in zip(flat, memories, strict=True)
     ]
 
 
@@ -94,6 +99,8 @@ def max_spill(profile: Local, workers: int, folder: Path) -> int:
 def spill_parent(profile: Local) -> Path:
     """The folder for scratch files: the file's `local_directory`, else Dask's, else the system's."""
     configured = dask.config.get("temporary-directory", None)
+    if not isinstance(configured, str | None):
+        raise ClusterError(f"dask.temporary-directory is {configured!r}; wanted the name of a folder")
     return Path(profile.local_directory or configured or tempfile.gettempdir())
 
 

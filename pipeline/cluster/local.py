@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -38,9 +39,8 @@ def running(profile: Local) -> Iterator[Client]:
         stack.enter_context(dask.config.set({"temporary-directory": str(scratch)}))
         try:
             with _interrupts_held_back():
-                started = _cluster(profile, plans, scratch, dashboard)
-            cluster = stack.enter_context(started)
-            client = stack.enter_context(Client(cluster, timeout=START_TIMEOUT))
+                cluster = stack.enter_context(_cluster(profile, plans, scratch, dashboard))
+                client = stack.enter_context(Client(cluster, timeout=START_TIMEOUT))
             client.wait_for_workers(len(plans), timeout=START_TIMEOUT)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise ClusterError(
@@ -98,14 +98,24 @@ def _local_config(profile: Local, spill: int, dashboard: str) -> Iterator[tuple[
 def _interrupts_held_back() -> Iterator[None]:
     """Hold Ctrl-C back from processes and threads started inside, for good; from this thread, until the end.
 
-    A terminal sends it to workers too, which would each print a traceback; they are ours to end.
+    A terminal sends it to workers too, which would each print a traceback; they are ours to end. And a cluster
+    that is interrupted while it starts leaves what it has started behind.
     """
     resource_tracker.ensure_running()  # the first process brings it along, and it lets Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler, came = signal.getsignal(signal.SIGINT), []
+    # Any other thread of this process may take the signal, and Python raises it in the main thread all the same.
+    raises = callable(handler) and threading.current_thread() is threading.main_thread()
+    if raises:
+        signal.signal(signal.SIGINT, lambda *_: came.append(True))
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if raises:
+            signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager
@@ -145,10 +155,10 @@ def _scratch(profile: Local) -> Iterator[Path]:
 def _free_address(address: str) -> str:
     """`address`, or its host with a free port where that one is taken, which Dask would warn about."""
     host, _, port = address.rpartition(":")
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+    with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host_of(address), int(port)))
+            probe.bind((host, int(port)))
         except OSError:
-            probe.bind((host_of(address), 0))
+            probe.bind((host, 0))
         return f"{host}:{probe.getsockname()[1]}"

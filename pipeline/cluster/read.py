@@ -13,6 +13,14 @@ PATH_KEYS: Final = frozenset({"local_directory", *Tls.model_fields})
 """Where `${NAME}` may stand: paths differ between machines; the rest is to be read in the file itself."""
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses an alias inside what it stands for, of which `yaml.safe_load` makes a tree without end."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.deep_construct = True
+
+
 def read(path: str | Path | None = None) -> ClusterConfig:
     """The cluster file at `path`; without one, the defaults: one `local` profile that fills this machine.
 
@@ -41,7 +49,7 @@ def read(path: str | Path | None = None) -> ClusterConfig:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except OSError as error:
         raise ClusterError(f"cannot read the cluster file {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -66,7 +74,7 @@ def _profiles(tree: dict[str, Any], faults: list[str]) -> Iterator[tuple[str, di
 
 def _profile(name: str, raw: dict[str, Any], folder: Path, faults: list[str]) -> Profile | None:
     kind = raw.get("kind", name)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         faults.append(f"profiles.{name}.kind: unknown kind {kind!r}{near(kind, KINDS)}")
         return None
     settings = {**raw, "kind": kind}

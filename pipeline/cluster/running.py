@@ -5,13 +5,11 @@ import multiprocessing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import dask
 from distributed import Client
 
 from pipeline.cluster import local
-from pipeline.cluster.common import reason, security_of
+from pipeline.cluster.common import configured, reason, security_of
 from pipeline.cluster.config import LOOPBACK, ClusterConfig, ClusterError, Existing, Local
 from pipeline.cluster.layout import plan_workers
 from pipeline.cluster.read import read
@@ -36,21 +34,21 @@ def start(path: str | Path | ClusterConfig | None = None, profile: str | None = 
 
     Without a path: this machine, one worker per core. Without a profile: the file's default. Worker processes
     are spawned, so a script that calls this needs its work under `if __name__ == "__main__":`. On exit the
-    client is closed, local workers have ended, their scratch files are gone and Dask's config is as before.
+    client is closed, local workers have ended, their scratch files are gone and Dask's config is as before; a
+    `local_directory` stays, with the empty lock files by which Dask tells runs apart that share it.
     Raises ClusterError where the file is at fault, or the cluster does not start or answer.
     """
     _refuse_in_spawned_child()
     config = path if isinstance(path, ClusterConfig) else read(path)
     chosen = config.profile(profile)
-    with contextlib.ExitStack() as stack:
-        # Leaf by leaf: setting a nested mapping would replace its siblings.
-        for block in (config.dask, chosen.dask):
-            stack.enter_context(dask.config.set(dict(_leaves(block))))
+    with configured(config, chosen):
         match chosen:
             case Local():
-                yield stack.enter_context(local.running(chosen))
+                running = local.running(chosen)
             case Existing():
-                yield stack.enter_context(_existing(chosen))
+                running = _existing(chosen)
+        with running as client:
+            yield client
 
 
 def limits(client: Client) -> Limits:
@@ -106,14 +104,6 @@ def _existing(profile: Existing) -> Iterator[Client]:
                 f"start one with `dask worker {profile.address}`"
             ) from error
         yield client
-
-
-def _leaves(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in block.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _refuse_in_spawned_child() -> None:

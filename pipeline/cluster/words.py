@@ -5,6 +5,7 @@ from itertools import groupby
 from dask.system import CPU_COUNT
 from dask.utils import format_bytes
 
+from pipeline.cluster.common import configured
 from pipeline.cluster.config import ClusterConfig, Existing, Local
 from pipeline.cluster.layout import WorkerPlan, plan_workers, spill_parent
 
@@ -12,11 +13,12 @@ from pipeline.cluster.layout import WorkerPlan, plan_workers, spill_parent
 def describe(config: ClusterConfig, profile: str | None = None) -> str:
     """What `start(config, profile)` would start on this machine, as a few lines; starts nothing.
 
-    Raises ClusterError where it could not be started for lack of memory or cores.
+    Raises ClusterError where it could not be started for lack of memory or cores, or for its `dask` blocks.
     """
     chosen = config.profile(profile)
     name = profile or config.default
-    lines = _existing(name, chosen) if isinstance(chosen, Existing) else _local(name, chosen)
+    with configured(config, chosen):
+        lines = _existing(name, chosen) if isinstance(chosen, Existing) else _local(name, chosen)
     return "\n".join([*lines, *_dask(config, chosen)])
 
 
