@@ -1,5 +1,7 @@
 """Damage of any kind is found by `verify`, and is an error, never a number, on reading."""
 
+import errno
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -46,6 +48,10 @@ def truncate(path, rng):
     path.write_bytes(data[: int(rng.integers(len(data)))])
 
 
+def empty(path, rng):
+    path.write_bytes(b"")
+
+
 def delete(path, rng):
     path.unlink()
 
@@ -67,13 +73,13 @@ def kinds(root):
 
 
 @pytest.mark.parametrize("kind", ["shard", "coordinate", "metadata"])
-@pytest.mark.parametrize("harm", [flip, truncate, delete], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("harm", [flip, truncate, empty, delete], ids=lambda f: f.__name__)
 def test_damage_is_found_every_time(damaged, kind, harm):
     rng = np.random.default_rng([len(kind), len(harm.__name__)])
     candidates = kinds(damaged)[kind]
     assert len(candidates) > 3
-    # A deletion is the same every time: once for each file. The rest: 200 places.
-    chosen = candidates if harm is delete else rng.choice(np.array(candidates, object), TRIALS)
+    # Some harm is the same every time: once for each file. The rest: 200 places.
+    chosen = candidates if harm in (empty, delete) else rng.choice(np.array(candidates, object), TRIALS)
     found = raised = 0
     for path in chosen:
         before = path.read_bytes()
@@ -114,6 +120,80 @@ def test_damaged_shard_names_itself(damaged, harm):
             one.compute(scheduler="synchronous")
         with pytest.raises(stores.CorruptError, match=said):
             one.data.compute(scheduler="processes", num_workers=1)
+
+
+def test_empty_file_in_an_object_store_is_an_error():
+    root = "memory://test-empty"
+    stores.save(root, "c", stores.simulate("spikes", stimuli=10), made_from={"step": "test/1"})
+    place = stores.place.Place.of(root) / "c"
+    place.write("values/c/0/0/0/0", b"")
+    with pytest.raises(stores.CorruptError, match="values/c/0/0/0/0 is empty"):
+        stores.open_cube(root, "c").compute(scheduler="synchronous")
+    place.write("stimulus/c/0", b"")
+    for partial in (False, True):
+        with pytest.raises(stores.CorruptError, match="stimulus/c/0 is empty"):
+            stores.open_cube(root, "c", partial=partial)
+
+
+@pytest.fixture
+def bytewise(tmp_path):
+    """A cube of two shards of the same length, whose bytes are its values."""
+    noise = np.random.default_rng(0).integers(0, 256, (20, 4, 1, 1), np.uint8)
+    cube = stores.simulate("spikes", stimuli=20, units=4, times=1, repeats=1)
+    cube = cube.isel(time=[0]).copy(data=noise)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stores.layout.SHARD_BYTES", 40)
+        patch.setattr("stores.layout.CHUNK_BYTES", 40)
+        stores.save(tmp_path, "c", cube, made_from={"step": "test/1"})
+        stores.save(tmp_path, "d", cube + 1, made_from={"step": "test/2"})
+    return tmp_path
+
+
+def test_sound_shards_in_each_others_place_are_found(bytewise):
+    first, second = (bytewise / "c" / f"values/c/0/{i}/0/0" for i in range(2))
+    held = first.read_bytes(), second.read_bytes()
+    assert len(held[0]) == len(held[1])
+    first.write_bytes(held[1])
+    second.write_bytes(held[0])
+    assert [fault.file for fault in stores.verify(bytewise)] == ["values/c/0/0/0/0", "values/c/0/1/0/0"]
+    assert "CRC-32" in stores.verify(bytewise)[0].what
+
+
+def test_shard_of_another_cube_is_found(bytewise):
+    shutil.copy(bytewise / "d/values/c/0/0/0/0", bytewise / "c/values/c/0/0/0/0")
+    assert [fault.file for fault in stores.verify(bytewise)] == ["values/c/0/0/0/0"]
+
+
+def test_coordinates_of_another_cube_are_found_and_refused(tmp_path):
+    cube = stores.simulate("fmri", stimuli=4, units=3)
+    stores.save(tmp_path, "c", cube, made_from={"n": 1})
+    stores.save(
+        tmp_path, "d", cube.assign_coords(stimulus=cube.stimulus.values[[0, 1, 3, 2]]), made_from={"n": 2}
+    )
+    name = "stimulus/c/0"
+    assert (tmp_path / "c" / name).stat().st_size == (tmp_path / "d" / name).stat().st_size
+    shutil.copy(tmp_path / "d" / name, tmp_path / "c" / name)
+    assert [(fault.cube, fault.file) for fault in stores.verify(tmp_path)] == [("c", name)]
+    for partial in (False, True):
+        with pytest.raises(stores.CorruptError, match=f"c/{name} differs from what was written"):
+            stores.open_cube(tmp_path, "c", partial=partial)
+
+
+@pytest.mark.parametrize("name", ["values/zarr.json", "zarr.json", "origin.json"])
+def test_damaged_metadata_of_a_cube_that_is_being_filled_is_told(damaged, name):
+    (damaged / "meg" / name).write_bytes(b"{")
+    with pytest.raises(stores.CorruptError, match=f"{name} differs from what was written"):
+        stores.open_cube(damaged, "meg", partial=True)
+
+
+def test_cube_with_other_checksums_is_told(damaged):
+    path = damaged / "meg" / "manifest.json"
+    path.write_text(path.read_text().replace('"crc32"', '"crc32c"'))
+    (damaged / "meg" / "complete").write_bytes(stores.target.mark_of(path.read_bytes()))
+    with pytest.raises(stores.CorruptError, match="made by an earlier version"):
+        stores.open_cube(damaged, "meg")
+    (fault,) = stores.verify(damaged)
+    assert "made by an earlier version" in fault.what
 
 
 def test_without_checksums_damage_would_be_read_as_numbers(tmp_path):
@@ -158,6 +238,42 @@ def test_verify_goes_on_where_it_was_killed(sound, damaged, monkeypatch):
         == len(set(data))
         == len([n for k in ("shard", "coordinate") for n in kinds(damaged)[k]]) - 5
     )
+
+
+def test_verify_reads_again_what_changed_since_it_was_killed(damaged, monkeypatch):
+    monkeypatch.setattr(sys.modules["stores.verify"], "SAVE_EVERY_S", 0.0)
+
+    def kill(cube, done, total):
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stores.verify(damaged, progress=kill)
+    sound = json.loads((damaged / ".verify.json").read_text())
+    shard = kinds(damaged)["shard"][1]
+    assert len(sound) > 3
+    flip(shard, np.random.default_rng(0))
+    assert [fault.file for fault in stores.verify(damaged)] == [str(shard.relative_to(damaged / "meg"))]
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no"), OSError(errno.EIO, "no")], ids=repr)
+@pytest.mark.parametrize("kind", ["shard", "metadata"])
+def test_verify_goes_on_where_a_file_cannot_be_read(damaged, monkeypatch, error, kind):
+    shards = kinds(damaged)["shard"]
+    shards[-1].unlink()
+    locked = kinds(damaged)[kind][0]
+    original = Path.read_bytes
+
+    def read(self):
+        if self == locked:
+            raise error
+        return original(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    first, *_, last = stores.verify(damaged)
+    assert "cannot be read" in first.what
+    if locked.name != "complete":
+        assert last.file == str(shards[-1].relative_to(damaged / "meg"))
 
 
 def test_verify_of_one_cube(damaged):

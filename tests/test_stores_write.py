@@ -121,6 +121,96 @@ def test_finish__reads_back_shards_of_an_earlier_run(tmp_path, cube):
         assert target.missing() == [target.regions()[1]]
 
 
+def test_empty_shard_of_an_earlier_run_is_missing(tmp_path, cube):
+    values = np.asarray(cube)
+    with stores.writing(tmp_path, "c", cube, made_from=MADE) as target:
+        for region in target.regions():
+            stores.write_region(target, region, values[region])
+        (name,) = target.shards_of(target.regions()[1])
+        (tmp_path / "c" / name).write_bytes(b"")
+        assert target.missing() == [target.regions()[1]]
+        with pytest.raises(stores.CorruptError, match=f"{name} is empty"):
+            stores.open_cube(tmp_path, "c", partial=True).compute(scheduler="synchronous")
+    xr.testing.assert_equal(store(tmp_path, cube, "c").compute(), cube)
+
+
+@pytest.mark.parametrize("left", ["zeros", "half", "index", "bytes"])
+def test_finish__removes_what_a_power_cut_left(tmp_path, cube, left):
+    with stores.writing(tmp_path, "c", cube, made_from=MADE) as target:
+        (name,) = target.shards_of(region := target.regions()[0])
+        stores.write_region(target, region, np.asarray(cube)[region])
+        path = tmp_path / "c" / name
+        data = path.read_bytes()
+        path.write_bytes(
+            {"zeros": bytes(len(data)), "half": data[: len(data) // 2], "index": data[-20:], "bytes": b"\0"}[
+                left
+            ]
+        )
+        rest = [stores.write_region(target, r, np.asarray(cube)[r]) for r in target.regions()[1:]]
+        with pytest.raises(stores.CorruptError, match="1 damaged shards"):
+            stores.finish(target, rest)
+        assert target.missing() == [region]
+
+
+def test_finish__keeps_shards_that_the_system_fails_to_read(tmp_path, cube, monkeypatch):
+    with stores.writing(tmp_path, "c", cube, made_from=MADE) as target:
+        for region in target.regions():
+            stores.write_region(target, region, np.asarray(cube)[region])
+        original = zarr.storage.LocalStore.get
+
+        async def get(self, key, prototype=None, byte_range=None):
+            if "values/c" in key:
+                raise OSError(errno.EIO, "Input/output error")
+            return await original(self, key, prototype, byte_range)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(zarr.storage.LocalStore, "get", get)
+            with pytest.raises(OSError, match="Input/output"):
+                stores.finish(target)
+        assert target.missing() == []
+
+
+def test_finish__removes_partial_files(tmp_path, cube):
+    with stores.writing(tmp_path, "c", cube, made_from=MADE) as target:
+        (name,) = target.shards_of(target.regions()[0])
+        path = tmp_path / "c" / f"{name}.{'0' * 32}.partial"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"begun")
+    store(tmp_path, cube, "c")
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_task_of_an_earlier_run_leaves_the_cube_made_after_it_alone(tmp_path, cube):
+    values = np.asarray(cube)
+    with stores.writing(tmp_path, "c", cube, made_from=MADE) as outlived:
+        pass
+    with stores.writing(tmp_path, "c", cube, made_from=MADE | {"seed": 1}, overwrite=True) as target:
+        receipts = [stores.write_region(target, r, values[r]) for r in target.regions()]
+        for region in (outlived.regions()[0], outlived.regions()[-1]):
+            with pytest.raises(stores.KeyMismatchError, match="made anew"):
+                stores.write_region(outlived, region, values[region] * 2)
+        with pytest.raises(stores.KeyMismatchError, match="made anew"):
+            stores.finish(outlived)
+        stores.finish(target, receipts)
+    xr.testing.assert_equal(stores.open_cube(tmp_path, "c").compute(), cube)
+    assert stores.verify(tmp_path) == []
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("lost", ["manifest.json", "complete"])
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"{}")], ids=["gone", "changed"])
+def test_same_command_mends_the_manifest_and_the_mark(tmp_path, cube, lost, harm):
+    store(tmp_path, cube, "c")
+    path = tmp_path / "c" / lost
+    before = path.read_bytes()
+    harm(path)
+    assert not stores.catalog(tmp_path).loc["c", "complete"]
+    with pytest.raises(stores.StoreError, match=r"[Rr]un the (same command again|command that made)"):
+        stores.open_cube(tmp_path, "c")
+    xr.testing.assert_equal(store(tmp_path, cube, "c").compute(), cube)
+    assert path.read_bytes() == before
+
+
 def test_all_nan_is_stored_and_differs_from_missing(tmp_path, cube):
     empty = cube.where(False)
     back = store(tmp_path, empty)
@@ -155,6 +245,37 @@ def test_write_region__refuses_wrong_shape_dtype_and_overflow(tmp_path, cube):
         with pytest.raises(stores.SchemaError, match=r"exceed what float16 can hold \(largest: 1e\+06"):
             stores.write_region(target, region, np.full(shape, 1e6, "f4"))
         assert target.missing() == target.regions()
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "extreme"),
+    [("i2", "i8", 40000), ("i2", "i8", -40000), ("u1", "u2", 256), ("i8", "u8", 2**63), ("i1", "u1", 128)],
+)
+def test_write_region__refuses_integers_that_do_not_fit(tmp_path, held, given, extreme):
+    cube = stores.simulate("spikes", stimuli=4, units=2, times=1, repeats=1).astype(held)
+    with stores.writing(tmp_path, "c", cube, made_from=MADE) as target:
+        (region,) = target.regions()
+        values = np.zeros(target.shape, given)
+        stores.write_region(target, region, values + np.array(np.iinfo(held).max, given))
+        values[0] = extreme
+        with pytest.raises(stores.SchemaError, match=rf"{extreme}.* exceed what {np.dtype(held)} can hold"):
+            stores.write_region(target, region, values)
+
+
+@pytest.mark.parametrize("seed", [0, 1], ids=["same key", "other key"])
+def test_cube_held_open_is_not_read_from_the_one_made_after_it(tmp_path, cube, seed):
+    old = store(tmp_path, cube, "c")
+    partly = stores.open_cube(tmp_path, "c", partial=True)
+    new = store(tmp_path, cube * 2, "c", made_from=MADE | {"seed": seed}, overwrite=True)
+    assert old.data.name != new.data.name
+    for held in (old, stores.reblock(old, {UNIT: 5}), *([partly] if seed else [])):
+        with pytest.raises(stores.CorruptError, match="was replaced since it was opened; open it again"):
+            held.compute(scheduler="synchronous")
+    xr.testing.assert_equal(new.compute(), cube * 2)
+    (tmp_path / "c" / "complete").unlink()
+    (tmp_path / "c" / "values/c/0/0/0/0").unlink()
+    with pytest.raises(stores.CorruptError, match="was replaced since"):
+        new.compute(scheduler="synchronous")
 
 
 def test_another_key_is_refused_and_says_which_field(tmp_path, cube):
