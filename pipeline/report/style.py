@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from matplotlib.ticker import FuncFormatter
 INK, GREY, FAINT = "#1c1e21", "#5f6670", "#e3e5e8"
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Told apart with any kind of colour vision (Okabe and Ito)."""
+MARKERS: Final = "os^Dv<>PXp"
 BAND: Final = "#d5d8dd"
 SEQUENCE: Final = "viridis"
 """Even in lightness, so it reads in grey and with any kind of colour vision."""
@@ -55,7 +57,9 @@ _RC: Final[Any] = MappingProxyType(
 @contextmanager
 def styled() -> Iterator[None]:
     """Matplotlib as the page wants it, whatever the user's own settings are."""
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # Text stays text in an SVG: what this font lacks, the browser takes from another.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_RC)
         yield

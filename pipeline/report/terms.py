@@ -59,6 +59,14 @@ def count(n: int, noun: str, plural: str | None = None) -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def short(name: str, most: int = 32) -> str:
+    """`name` in `most` characters: of a longer one the middle gives way to an ellipsis."""
+    if len(name) <= most:
+        return name
+    tail = most // 3
+    return f"{name[: most - tail - 1]}\N{HORIZONTAL ELLIPSIS}{name[len(name) - tail :]}"
+
+
 def listed(items: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *most, last = list(items) or [""]
