@@ -9,14 +9,14 @@ from html.parser import HTMLParser
 import dask.array
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from pipeline import report
 from pipeline.errors import VerbError
 from pipeline.report import terms
-from pipeline.report.rdms import _places, _titles, cell, ordering, square, thinned
-from pipeline.report.tables import stimulus_ids
+from pipeline.report.rdms import _places, _titles, cell, ordering, pairs_of, thinned
 from stores.dims import CANDIDATE, PAIR, STIMULUS_A, STIMULUS_B, SUBJECT, TIME
 from tests import report_results as made
 
@@ -247,11 +247,22 @@ def test_write__computes_lazy_results(tmp_path):
     assert lazy.read_bytes() == eager.read_bytes()
 
 
-def test_square__inverts_triu_order():
-    full = np.arange(25.0).reshape(5, 5)
-    full = full + full.T
-    np.fill_diagonal(full, np.nan)
-    np.testing.assert_array_equal(square(full[np.triu_indices(5, 1)]), full)
+def test_square__pairs_in_any_order_are_placed_by_their_stimuli():
+    rdm = made.rdm(5)
+    full = np.full((5, 5), np.nan)
+    first, second = np.triu_indices(5, 1)
+    full[first, second] = full[second, first] = rdm.values[0]
+    whole = pairs_of(rdm)
+    np.testing.assert_array_equal(whole.square(rdm.values[0], list(range(5))), full)
+    np.testing.assert_array_equal(whole.square(rdm.values[0], [4, 2, 0, 1, 3])[0, 1], full[4, 2])
+
+    some = rdm.isel({PAIR: [7, 3, 0, 9, 8, 1, 2, 5]})
+    some = some.rename({STIMULUS_A: STIMULUS_B, STIMULUS_B: STIMULUS_A})
+    pairs = pairs_of(some)
+    gone = [4, 6]
+    full[first[gone], second[gone]] = full[second[gone], first[gone]] = np.nan
+    order = [pairs.ids.index(one) for one in made.stimuli(5)]
+    np.testing.assert_array_equal(pairs.square(some.values[0], order), full)
 
 
 def test_thinned__means_blocks_of_what_is_defined():
@@ -331,6 +342,26 @@ def test_write__an_untrained_network_alone_is_nobodys_twin(tmp_path):
     assert "Dashed" not in show(tmp_path, made.rsa(made.NETWORKS[:1])).text
 
 
+def test_write__pairs_may_be_missing_but_not_come_twice(tmp_path):
+    rdm = made.rdm(12)
+    page = show(tmp_path, rdm.isel({PAIR: slice(6, None)}), categories=made.categories(12))
+    assert "12 stimuli, 60 pairs." in page.text
+    twice = rdm.isel({PAIR: [0, 1, 2, 0]})
+    with pytest.raises(VerbError, match="'rdm/human-it' holds 1 pair of stimuli more than once"):
+        report.write(tmp_path / "twice.html", title="t", results=[twice])
+
+
+def test_write__long_categories_are_in_the_caption(tmp_path):
+    kinds = {one: f"{'a long name ' * 12}{at % 2}" for at, one in enumerate(made.stimuli(6))}
+    said = show(tmp_path, made.rdm(6, subjects=3), categories=kinds).text
+    assert f"sorted into 2 categories: {terms.listed(dict.fromkeys(kinds.values()))}." in said
+
+
+def test_write__a_file_name_that_is_no_text_stays_readable(tmp_path):
+    odd = made.rdm(3).assign_attrs(provenance=json.dumps({"file": "face-\udcff.png"}))
+    assert "face-\\udcff.png" in show(tmp_path, odd).text
+
+
 def test_write__a_single_subject_is_drawn_once(tmp_path):
     page = show(tmp_path, made.rdm(6, subjects=1))
     assert [tag for tag, _ in page.tags].count("image") == 2, "the square and its scale"
@@ -345,8 +376,8 @@ def test_ordering__groups_categories_in_order_of_appearance():
 
 
 @pytest.mark.parametrize("n", [0, 2, 3, 92])
-def test_stimulus_ids__come_back_in_order(n):
-    assert stimulus_ids(made.rdm(n)) == (made.stimuli(n) if n else [])
+def test_pairs__stimuli_come_back_in_order(n):
+    assert pairs_of(made.rdm(n)).ids == (made.stimuli(n) if n else [])
 
 
 def test_table__rsa_is_tidy():
@@ -403,6 +434,27 @@ def test_table__other_results_have_a_column_per_dim():
         attrs={"modality": "unit_scores"},
     )
     assert report.table(scores).to_dict("list") == {"unit": ["a", "b"], "value": [0.1, 0.2]}
+
+
+TRANSPOSED = [
+    (made.rsa(("net",), ["a", "b"], (0.0, 0.1)), (TIME, CANDIDATE)),
+    (made.rdm(4, times=(0.0, 0.1), subjects=3), (PAIR, TIME, SUBJECT)),
+    (made.candidates(n=4, times=2), (TIME, PAIR, CANDIDATE)),
+]
+
+
+@pytest.mark.parametrize(("result", "dims"), TRANSPOSED)
+def test_results_are_known_by_their_labels_whatever_the_order_of_their_dims(result, dims, tmp_path):
+    turned = result.transpose(*dims)
+    pd.testing.assert_frame_equal(report.table(turned), report.table(result))
+    want = report.write(tmp_path / "page.html", title="t", results=[result]).read_bytes()
+    assert report.write(tmp_path / "turned.html", title="t", results=[turned]).read_bytes() == want
+
+
+def test_table__coordinates_may_have_an_order_of_their_own():
+    result = made.rsa(("net",), ["a", "b"], (0.0, 0.1))
+    turned = result.assign_coords(subject_score=result["subject_score"].transpose(TIME, CANDIDATE))
+    pd.testing.assert_frame_equal(report.table(turned), report.table(result))
 
 
 def test_table__refuses_a_cube():

@@ -45,7 +45,8 @@ def write(
     parameters : names and values of what was chosen.    made : when and by what, if it is to be said: a clock
         is never read, so that the same results give the same bytes.
     categories : category of each stimulus id; RDMs are sorted by it. Else their own `category_a`, `category_b`.
-    Raises VerbError, before anything is computed, for an array that is no result of these kinds.
+    Raises VerbError, before anything is computed, for an array that is no result of these kinds; and
+    for an RDM that holds a pair of stimuli twice.
     """
     named = _named(results)
     for name, one in named.items():
@@ -92,7 +93,8 @@ def _replace(path: Path, page: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        partial.write_text(page, encoding="utf-8")
+        # A file name that is no UTF-8 reaches its result's provenance as lone surrogates.
+        partial.write_text(page, encoding="utf-8", errors="backslashreplace")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

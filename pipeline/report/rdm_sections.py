@@ -7,8 +7,7 @@ import xarray as xr
 
 from pipeline.report import terms
 from pipeline.report.parts import Row, Section
-from pipeline.report.rdms import MOST, SMALL, candidate_images, cell, rdm_images
-from pipeline.report.tables import stimulus_ids
+from pipeline.report.rdms import LABEL, MOST, SMALL, candidate_images, cell, pairs_of, rdm_images
 from stores.dims import CANDIDATE, PAIR, STIMULUS_A, STIMULUS_B, SUBJECT, TIME
 
 CANDIDATES = 24
@@ -18,6 +17,7 @@ CANDIDATES = 24
 def rdm(name: str, result: xr.DataArray, categories: Mapping[str, str]) -> Section:
     """An RDM, or those of several subjects."""
     result = result.compute()
+    ids = pairs_of(result).ids
     subjects, times = result.sizes.get(SUBJECT, 0), result.sizes[TIME]
     categories = categories or _own_categories(result)
     of = f", {terms.count(subjects, 'subject')}" if subjects else ""
@@ -35,9 +35,9 @@ def rdm(name: str, result: xr.DataArray, categories: Mapping[str, str]) -> Secti
         name,
         "Representational dissimilarity",
         rdm_images(result, categories) if result.sizes[PAIR] else None,
-        f"Matrix of dissimilarities between {_shape(result)}{of}{when}; {limits}.",
-        f"{_shape(result)}{of}{when}. {_cells(result, cell(len(stimulus_ids(result))))}; values are "
-        f"{limits}, and colours end at the 1st and 99th percentile.{_sorted(result, categories)}{means}{fewer}",
+        f"Matrix of dissimilarities between {_shape(result, ids)}{of}{when}; {limits}.",
+        f"{_shape(result, ids)}{of}{when}. {_cells(result, cell(len(ids)))}; values are "
+        f"{limits}, and colours end at the 1st and 99th percentile.{_sorted(ids, categories)}{means}{fewer}",
         wide=panels > 1,
     )
 
@@ -46,7 +46,7 @@ def candidates(name: str, result: xr.DataArray, categories: Mapping[str, str]) -
     """RDMs of candidates, such as the layers of networks: the first 24, with what their colours mean."""
     every = result.sizes[CANDIDATE]
     result = result.isel({CANDIDATE: slice(CANDIDATES)}).compute()
-    shown = result.sizes[CANDIDATE]
+    shown, ids = result.sizes[CANDIDATE], pairs_of(result).ids
     categories = categories or _own_categories(result)
     more = (
         f" The first {shown} of {every:,} are shown; {every - shown:,} more are not." if every > shown else ""
@@ -60,11 +60,11 @@ def candidates(name: str, result: xr.DataArray, categories: Mapping[str, str]) -
         name,
         "Representational dissimilarity of each candidate",
         candidate_images(result, categories) if drawn else None,
-        f"Matrices of dissimilarities between {_shape(result)}, of {of}: "
+        f"Matrices of dissimilarities between {_shape(result, ids)}, of {of}: "
         f"{terms.listed(map(str, result[CANDIDATE].values))}.",
-        f"{_shape(result)}, {of}. {_cells(result, cell(len(stimulus_ids(result)), SMALL))}. Every square "
+        f"{_shape(result, ids)}, {of}. {_cells(result, cell(len(ids), SMALL))}. Every square "
         "has colours of its own, dark at its 1st percentile and light at its 99th, so that patterns can be "
-        f"compared; the table tells what they stand for.{_sorted(result, categories)}{when}{more}",
+        f"compared; the table tells what they stand for.{_sorted(ids, categories)}{when}{more}",
         ("Network", "Layer", "1st percentile", "Median", "99th percentile"),
         texts=2,
         rows=_quantiles(result) if drawn else (),
@@ -82,9 +82,8 @@ def _quantiles(result: xr.DataArray) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _shape(result: xr.DataArray) -> str:
-    stimuli = terms.count(len(stimulus_ids(result)), "stimulus", "stimuli")
-    return f"{stimuli}, {terms.count(result.sizes[PAIR], 'pair')}"
+def _shape(result: xr.DataArray, ids: list[str]) -> str:
+    return f"{terms.count(len(ids), 'stimulus', 'stimuli')}, {terms.count(result.sizes[PAIR], 'pair')}"
 
 
 def _cells(result: xr.DataArray, k: int) -> str:
@@ -92,9 +91,12 @@ def _cells(result: xr.DataArray, k: int) -> str:
     return f"Each cell is the dissimilarity of two stimuli{means}, {terms.metric(result)}"
 
 
-def _sorted(result: xr.DataArray, categories: Mapping[str, str]) -> str:
-    known = len({categories[one] for one in stimulus_ids(result) if one in categories})
-    return f" Stimuli are sorted into {terms.count(known, 'category', 'categories')}." if known else ""
+def _sorted(ids: list[str], categories: Mapping[str, str]) -> str:
+    known = list(dict.fromkeys(categories[one] for one in ids if one in categories))
+    if not known:
+        return ""
+    names = f": {terms.listed(known)}" if max(map(len, known)) > LABEL else ""
+    return f" Stimuli are sorted into {terms.count(len(known), 'category', 'categories')}{names}."
 
 
 def _own_categories(result: xr.DataArray) -> dict[str, str]:

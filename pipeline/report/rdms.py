@@ -4,19 +4,21 @@ import itertools
 import math
 import textwrap
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import xarray as xr
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from pipeline.errors import VerbError
 from pipeline.report import terms
 from pipeline.report.style import FAINT, GREY, INCH, SEQUENCE, svg
-from pipeline.report.tables import stimulus_ids
-from stores.dims import PAIR, SUBJECT, TIME
+from stores.dims import PAIR, STIMULUS_A, STIMULUS_B, SUBJECT, TIME
 
 CELLS = 600
 """Most cells of a square each way: more do not fit a screen, and make a page of tens of megabytes."""
@@ -24,6 +26,8 @@ SMALL = 200
 """The same for the small squares of candidates."""
 LEAST, ACROSS = 3, 6
 """Columns of those: with fewer, squares would be large and their names as well."""
+LABEL = 24
+"""Characters of a category's name beside a square; of a longer one the middle is left out."""
 MOST = 8
 """Panels of one figure: of more subjects or times, this many, evenly spread."""
 
@@ -33,23 +37,24 @@ def rdm_images(rdms: xr.DataArray, categories: Mapping[str, str]) -> Markup:
     panels = _panels(rdms)
     columns = min(len(panels), 3 if len(panels) in (3, 5, 6) else 4)
     rows = math.ceil(len(panels) / columns)
-    order, blocks = ordering(stimulus_ids(rdms), categories)
-    names = 0.075 * max((len(name) for name, _, _ in blocks), default=0)
+    pairs = pairs_of(rdms)
+    order, blocks = ordering(pairs.ids, categories)
+    names = 0.075 * max((min(len(name), LABEL) for name, _, _ in blocks), default=0)
     side = 4.2 if len(panels) == 1 else (INCH - names - 1.0) / columns - 0.1
     size = (names + columns * (side + 0.1) + 1.0, rows * (side + 0.3))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     k = cell(len(order))
-    squares = [thinned(square(one)[np.ix_(order, order)], k) for one in panels.values()]
+    squares = [thinned(pairs.square(one, order), k) for one in panels.values()]
     limits = _limits(np.concatenate([one.ravel() for one in squares]))
     for at, (axes, title, one) in enumerate(zip(grid.ravel(), panels, squares, strict=False)):
         image = _draw(axes, one, len(order), k, limits)
-        axes.set_title(title)
+        axes.set_title(terms.short(title, round(12 * side)))
         _mark(axes, blocks, named=at % columns == 0)
     for axes in grid.ravel()[len(panels) :]:
         axes.set_visible(False)
     bar = figure.colorbar(image, ax=grid, shrink=0.75 / rows**0.5, aspect=22, pad=0.02, extend="both")
-    bar.set_label(terms.metric(rdms))
+    bar.set_label(textwrap.fill(terms.metric(rdms), round(15 * size[1])))
     bar.outline.set_visible(False)
     return svg(figure)
 
@@ -64,7 +69,8 @@ def candidate_images(rdms: xr.DataArray, categories: Mapping[str, str]) -> Marku
     columns = max(LEAST, math.ceil(longest / math.ceil(longest / ACROSS)))
     places = _places(networks, columns)
     rows = places[-1][0] + 1
-    order, blocks = ordering(stimulus_ids(rdms), categories)
+    pairs = pairs_of(rdms)
+    order, blocks = ordering(pairs.ids, categories)
     k = cell(len(order), SMALL)
     side = INCH / columns
     figure = Figure(figsize=(INCH, rows * side + 0.3), layout="constrained")
@@ -73,7 +79,7 @@ def candidate_images(rdms: xr.DataArray, categories: Mapping[str, str]) -> Marku
         axes.set_visible(False)
     titles = _titles(networks, layers, round(10.5 * side))
     for place, values, title in zip(places, rdms.mean(TIME).values, titles, strict=True):
-        one = thinned(square(values)[np.ix_(order, order)], k)
+        one = thinned(pairs.square(values, order), k)
         _draw(grid[place], one, len(order), k, _limits(one))
         grid[place].set_title(title, fontsize=8.5)
         _mark(grid[place], blocks, named=place[1] == 0)
@@ -137,13 +143,35 @@ def _draw(axes: Axes, cells: np.ndarray, n: int, k: int, limits: tuple[float, fl
     return image
 
 
-def square(condensed: np.ndarray) -> np.ndarray:
-    """(pair,) in `numpy.triu_indices(k=1)` order -> (n, n), symmetric, with NaN on the diagonal."""
-    n = round((1 + np.sqrt(1 + 8 * len(condensed))) / 2)
-    full = np.full((n, n), np.nan)
-    rows, columns = np.triu_indices(n, 1)
-    full[rows, columns] = full[columns, rows] = condensed
-    return full
+@dataclass(frozen=True)
+class Pairs:
+    """The stimuli of an RDM, in the order in which its pairs name them, and the row and column of each pair."""
+
+    ids: list[str]
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def square(self, condensed: np.ndarray, order: list[int]) -> np.ndarray:
+        """(pair,) -> (n, n), symmetric, stimuli in `order`; NaN on the diagonal and where there is no pair."""
+        full = np.full((len(self.ids), len(self.ids)), np.nan)
+        full[self.rows, self.columns] = full[self.columns, self.rows] = condensed
+        return full[np.ix_(order, order)]
+
+
+def pairs_of(rdm: xr.DataArray) -> Pairs:
+    """Where each pair of `rdm` belongs: its `stimulus_a` and `stimulus_b` may come in any order.
+
+    Raises VerbError where two pairs have the same stimuli, as a square has one cell for both.
+    """
+    first, second = rdm[STIMULUS_A].values, rdm[STIMULUS_B].values
+    places, ids = pd.factorize(np.concatenate([first, second]))
+    rows, columns = places[: len(first)], places[len(first) :]
+    different = len(np.unique(np.minimum(rows, columns) * len(ids) + np.maximum(rows, columns)))
+    if repeated := len(first) - different:
+        raise VerbError(
+            f"{rdm.name!r} holds {terms.count(repeated, 'pair')} of stimuli more than once; keep one of them"
+        )
+    return Pairs(list(map(str, ids)), rows, columns)
 
 
 def ordering(ids: list[str], categories: Mapping[str, str]) -> tuple[list[int], list[tuple[str, int, int]]]:
@@ -191,5 +219,6 @@ def _mark(axes: Axes, blocks: list[tuple[str, int, int]], *, named: bool) -> Non
         axes.axhline(begin - 0.5, color="white", linewidth=0.9)
         axes.axvline(begin - 0.5, color="white", linewidth=0.9)
     if named and blocks:
-        axes.set_yticks([(begin + end - 1) / 2 for _, begin, end in blocks], [name for name, _, _ in blocks])
+        middles = [(begin + end - 1) / 2 for _, begin, end in blocks]
+        axes.set_yticks(middles, [terms.short(name, LABEL) for name, _, _ in blocks])
         axes.tick_params(length=0, colors=GREY)

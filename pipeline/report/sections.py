@@ -13,7 +13,7 @@ from pipeline.report import terms
 from pipeline.report.curves import layer_curves, shown_score, time_curves
 from pipeline.report.parts import Row, Section
 from pipeline.report.rdm_sections import candidates, rdm
-from pipeline.report.tables import table
+from pipeline.report.tables import in_order, table
 from stores.dims import TIME
 from stores.specs import CEILING, RDM, RDM_CANDIDATES, RDM_STACK, RSA
 
@@ -25,7 +25,7 @@ ALONE: Final = "Of a single subject neither a standard error nor a noise ceiling
 
 def section(name: str, result: xr.DataArray, categories: Mapping[str, str]) -> Section:
     """The section of `result`, computed where it is lazy, as far as it is shown."""
-    return SECTIONS[str(result.attrs["modality"])](name, result, categories)
+    return SECTIONS[str(result.attrs["modality"])](name, in_order(result), categories)
 
 
 def shows(modality: object) -> bool:

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from stores.dims import CANDIDATE, PAIR, STIMULUS_A, STIMULUS_B, TIME
-from stores.specs import CEILING, RDM, RDM_CANDIDATES, RDM_STACK, RESULTS, RSA
+from stores.specs import CEILING, RDM, RDM_CANDIDATES, RDM_STACK, RESULTS, RSA, SPECS
 
 RSA_COLUMNS: Final = ("subject_score", "sem", "ceiling_lower", "ceiling_upper")
 
@@ -25,16 +25,13 @@ def table(result: xr.DataArray) -> pd.DataFrame:
     modality = result.attrs.get("modality")
     if modality not in RESULTS:
         raise ValueError(f"a table is made of results ({', '.join(RESULTS)}); this is a cube of {modality!r}")
-    return _TABLES.get(str(modality), _any)(result.compute())
+    return _TABLES.get(str(modality), _any)(in_order(result).compute())
 
 
-def stimulus_ids(rdm: xr.DataArray) -> list[str]:
-    """The stimuli of a condensed RDM, in its order: pairs run (0, 1), (0, 2), ... (0, n-1), (1, 2), ..."""
-    first, second = rdm[STIMULUS_A].values, rdm[STIMULUS_B].values
-    if not len(first):
-        return []
-    n = round((1 + np.sqrt(1 + 8 * len(first))) / 2)
-    return [str(first[0]), *(str(one) for one in second[: n - 1])]
+def in_order(result: xr.DataArray) -> xr.DataArray:
+    """`result` and its coordinates with dims in the order of its spec, where it has one."""
+    spec = SPECS.get(str(result.attrs.get("modality")))
+    return result.transpose(*spec.dims, ..., missing_dims="ignore") if spec else result
 
 
 def _rsa(result: xr.DataArray) -> pd.DataFrame:
