@@ -11,8 +11,8 @@ from tests import laziness
 
 Command = Callable[..., tuple[int, str, str]]
 
-# Machines differ in speed and tests share them: a slow example is no fault. The examples are the same every time: a
-# change is tested, not luck.
+# Machines differ in speed and tests share them: a slow example is no fault. The examples are the same every
+# time: a change is tested, not luck.
 settings.register_profile(
     "neurocube", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
