@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from pipeline.models import ModelError, Transform, load
-from pipeline.models.libraries import from_processor, imported
+from pipeline.models.libraries import PLAIN, from_processor, imported
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -74,6 +74,42 @@ def test_transform__of_image_processor_equals_transformers(options: dict[str, ob
     torch.testing.assert_close(got, want, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize("size", [(300, 420), (421, 300)])
+def test_transform__of_every_plain_image_processor_equals_transformers(
+    kind: str, size: tuple[int, int]
+) -> None:
+    library = imported("transformers")
+    pillow = getattr(library, f"{kind}ImageProcessorPil", None)
+    # By itself MobileViT crops more than it resizes to, which adds a black margin.
+    options = {"size": {"shortest_edge": 288}} if kind == "MobileViT" else {}
+    processor = (pillow or getattr(library, f"{kind}ImageProcessor"))(**options)
+    image = picture(*size)
+    want = processor(Image.fromarray(image), return_tensors="pt")["pixel_values"][0]
+    got = applied(from_processor(processor.to_dict()), image)
+    # Without Pillow, a picture resized by torchvision may be one grey level off.
+    torch.testing.assert_close(got, want, atol=2e-6 if pillow else 1 / 255 / min(STD), rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("Levit", {}, "what LevitImageProcessor does to images is not offered; give a transform"),
+        ("PoolFormer", {}, "what PoolFormerImageProcessor does"),
+        ("EfficientNet", {}, "what EfficientNetImageProcessor does"),
+        ("ConvNext", {"size": {"height": 224, "width": 224}}, "what ConvNextImageProcessor does"),
+        ("DPT", {"keep_aspect_ratio": True}, "DPTImageProcessor with keep_aspect_ratio True is not offered"),
+        ("ViT", {"do_pad": True}, "ViTImageProcessor with do_pad True is not offered; give a transform"),
+    ],
+)
+def test_transform__of_an_image_processor_that_does_more_is_refused(
+    kind: str, options: dict[str, object], said: str
+) -> None:
+    processor = getattr(imported("transformers"), f"{kind}ImageProcessor")(**options)
+    with pytest.raises(ModelError, match=said):
+        from_processor(processor.to_dict())
+
+
 def test_transform__orders_channels() -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     image[..., 0], image[..., 2] = 10, 30
@@ -99,12 +135,22 @@ def test_transform__orders_channels() -> None:
             "mean is 0.5, wanted a list of numbers; divide is '255'",
         ),
         ({"crop": 10, "interpolation": 2}, "interpolation is 2, wanted a word"),
+        (
+            {"resize": [[1, 2], [3, 4]], "crop": {"a": 1}},
+            r"resize is \(\[1, 2\], .*; crop is {'a': 1}, wanted",
+        ),
         ({"crop": 10, "men": (0, 0, 0)}, "did you mean 'mean'"),
     ],
 )
 def test_transform__refuses(fields: dict[str, object], said: str) -> None:
     with pytest.raises(ModelError, match=said):
         Transform.of(fields)
+
+
+def test_transform__tells_which_images_fit() -> None:
+    assert not Transform(None, 25).fits((20, 30))
+    assert Transform(None, 25).fits((25, 30))
+    assert Transform(25, 25).fits((3, 90))
 
 
 def test_transform__refuses_image_smaller_than_crop() -> None:

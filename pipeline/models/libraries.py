@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,13 @@ from pipeline.models.errors import ModelError, in_words, unknown
 from pipeline.models.transform import INTERPOLATIONS, Transform
 
 INSTALL: Final = "pip install 'neurocube[zoo]'"
+PLAIN: Final = (
+    *("Beit", "Bit", "Blip", "ChineseCLIP", "CLIP", "DINOv3ViT", "DPT", "DeiT", "Flava", "MobileNetV1"),
+    *("MobileNetV2", "MobileViT", "OwlViT", "Pvt", "Segformer", "Siglip", "ViT"),
+)
+"""Image processors of transformers that resize, crop, rescale and normalise as a Transform does, and no more."""
+FURTHER: Final = ("crop_pct", "do_pad", "include_top", "keep_aspect_ratio", "rescale_offset")
+"""Fields by which an image processor does what no Transform does."""
 _declared: list[torch.library.Library] = []
 """Operators declared below live as long as their library object does."""
 
@@ -200,17 +208,26 @@ def transformers_transform(identifier: str, module: nn.Module) -> Transform:  # 
 
 
 def from_processor(config: Mapping[str, Any]) -> Transform:
-    """The Transform an image processor of transformers declares in its preprocessor_config.json."""
-    resize = _processor_size(config.get("size")) if config.get("do_resize", True) else None
+    """The Transform an image processor of transformers declares, as its `to_dict` tells.
+
+    Raises ModelError where its kind is not in PLAIN, or where one of FURTHER is set.
+    """
+    kind = str(config.get("image_processor_type"))
+    if re.sub("ImageProcessor(Fast|Pil)?$", "", kind) not in PLAIN:
+        raise ModelError(f"what {kind} does to images is not offered; give a transform")
+    if further := [f"{name} {config[name]}" for name in FURTHER if config.get(name)]:
+        raise ModelError(f"{kind} with {', '.join(further)} is not offered; give a transform")
+    resize = _processor_size(config.get("size")) if config.get("do_resize") else None
     crop = _processor_size(config.get("crop_size")) if config.get("do_center_crop") else None
-    normal = config.get("do_normalize", True)
+    normal = config.get("do_normalize")  # absent where the kind has no such step
     # The processor multiplies by 1/255 in float32; dividing by 255 differs from it in the last bit at most.
-    divide = 1 / float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0
+    divide = 1 / float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale") else 1.0
     return Transform(
         resize,
         crop if crop is None or isinstance(crop, tuple) else (crop, crop),
         next(name for name, member in INTERPOLATIONS.items() if member == int(config.get("resample", 2))),
-        divide=round(divide, 6),
+        "BGR" if config.get("do_flip_channel_order") else "RGB",
+        round(divide, 6),
         mean=tuple(config["image_mean"]) if normal else (),
         std=tuple(config["image_std"]) if normal else (),
         half="down",

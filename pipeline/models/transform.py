@@ -47,7 +47,7 @@ class Transform:
         for name in ("resize", "crop", "mean", "std"):
             if isinstance(value := getattr(self, name), list):
                 object.__setattr__(self, name, tuple(value))
-        _refuse(self._foreign())
+        _refuse(_foreign(vars(self)))
         if self.interpolation not in INTERPOLATIONS:
             raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
         if self.colour not in COLOURS:
@@ -56,25 +56,8 @@ class Transform:
             raise unknown("rounding of half pixels", self.half, ("even", "down"))
         _refuse(self._faults())
 
-    def _foreign(self) -> list[str]:
-        kinds: dict[str, tuple[tuple[str, ...], Callable[[object], bool]]] = {
-            "a word": (("interpolation", "colour", "half"), lambda value: isinstance(value, str)),
-            "a list of numbers": (("mean", "std"), _are_numbers),
-            "a number": (("divide",), lambda value: isinstance(value, Real)),
-        }
-        return [
-            f"{name} is {getattr(self, name)!r}, wanted {kind}"
-            for kind, (names, fits) in kinds.items()
-            for name in names
-            if not fits(getattr(self, name))
-        ]
-
     def _faults(self) -> list[str]:
-        found = [
-            f"{name} is {value!r}, wanted a positive int or (height, width)"
-            for name, value in (("resize", self.resize), ("crop", self.crop))
-            if value is not None and not _is_size(value)
-        ]
+        found = []
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (0, self.channels):
                 found.append(
@@ -111,17 +94,30 @@ class Transform:
 
         Raises ModelError, for an unknown field with a near match.
         """
+        given = cls.checked(given)
+        return replace(base, **given) if base else cls(**{"resize": None, **given})
+
+    @classmethod
+    def checked(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """`given`, with tuples for lists. Raises ModelError for an unknown field, or a value of another kind."""
         names = [field.name for field in fields(cls)]
         for name in given:
             if name not in names:
                 raise unknown("field of a transform", name, names)
-        return replace(base, **given) if base else cls(**{"resize": None, **given})
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        _refuse(_foreign(plain))
+        return plain
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values, for content keys and provenance."""
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
         }
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether an image of (height, width) is as large as the crop, once it is resized."""
+        width, height = self._resized(size[::-1])
+        return height >= self.size[0] and width >= self.size[1]
 
     def pixels(self, image: np.ndarray) -> np.ndarray:
         """The geometric half: (h, w, 3) uint8 -> `stored_shape` uint8."""
@@ -165,6 +161,25 @@ class Transform:
 def _refuse(faults: list[str]) -> None:
     if faults:
         raise ModelError("the transform cannot be applied: " + "; ".join(faults))
+
+
+def _foreign(given: Mapping[str, object]) -> list[str]:
+    """What is wrong with each field by itself."""
+    kinds: dict[str, tuple[tuple[str, ...], Callable[[object], bool]]] = {
+        "a word": (("interpolation", "colour", "half"), lambda value: isinstance(value, str)),
+        "a list of numbers": (("mean", "std"), _are_numbers),
+        "a number": (("divide",), lambda value: isinstance(value, Real)),
+        "a positive int or (height, width)": (
+            ("resize", "crop"),
+            lambda value: value is None or _is_size(value),
+        ),
+    }
+    return [
+        f"{name} is {given[name]!r}, wanted {kind}"
+        for kind, (names, fits) in kinds.items()
+        for name in names
+        if name in given and not fits(given[name])
+    ]
 
 
 def _are_numbers(values: object) -> bool:
