@@ -1,6 +1,7 @@
 """What a foreign file does wrong is told in one sentence, with the cause behind it."""
 
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models import ModelError, layers, load
+from pipeline.models import ModelError, layers, load, network_spec
 
 NETS = """
+import warnings
+import numpy as np
+import torch
 from torch import nn
 
 def build():
@@ -36,6 +40,37 @@ def forward():
 
 def asserting():
     return Raises(AssertionError()), dict(resize=[8, 8])
+
+def leaves():
+    raise SystemExit("bye")
+
+def quits():
+    return Raises(SystemExit(2)), dict(resize=[8, 8])
+
+def lazy():
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(5)), dict(resize=[8, 8])
+
+def scripted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(nn.Sequential(nn.Flatten())), dict(resize=[8, 8])
+
+def keeping(**values):
+    module = nn.Sequential(nn.Flatten())
+    vars(module[0]).update(values)
+    return module, dict(resize=[8, 8])
+
+def tensor():
+    return keeping(weight=torch.ones(192))
+
+def array():
+    return keeping(weight=np.ones(192))
+
+def heads():
+    return keeping(heads=[nn.Linear(192, 2)], known=[nn.Flatten])
+
+def nested():
+    return keeping(parts={"a": (1, [torch.ones(3)])})
 """
 
 
@@ -47,6 +82,14 @@ def asserting():
         (NETS, "number", "gives 5 as its transform; wanted a dict", type(None)),
         (NETS, "forward", r"batch of \(2, 3, 8, 8\): ValueError: wanted 4 channels$", ValueError),
         (NETS, "asserting", r"batch of \(2, 3, 8, 8\): AssertionError$", AssertionError),
+        (NETS, "leaves", r"fails in leaves\(\): SystemExit: bye \(--debug", SystemExit),
+        (NETS, "quits", r"batch of \(2, 3, 8, 8\): SystemExit: 2$", SystemExit),
+        (NETS, "lazy", r"returned weights without a shape: 1.weight, 1.bias; say it, or run", type(None)),
+        (NETS, "scripted", "returned TorchScript, whose layers cannot be tapped", type(None)),
+        (NETS, "tensor", r"torch does not see them: 0\.weight; make each a Parameter, a buffer", type(None)),
+        (NETS, "array", r"torch does not see them: 0\.weight;", type(None)),
+        (NETS, "heads", r"torch does not see them: 0\.heads;", type(None)),
+        (NETS, "nested", r"torch does not see them: 0\.parts;", type(None)),
         (
             "import nowhere_to_be_found",
             "build",
@@ -65,6 +108,15 @@ def test_python_file__that_raises_is_told(
         layers(load(f"python:{path}:{function}"))
     assert str(path) in str(caught.value)
     assert isinstance(caught.value.__cause__, cause)
+
+
+def test_transform__of_foreign_values_is_told_before_anything_is_built() -> None:
+    for transform, said in (
+        ({"resize": [[1, 2], [3, 4]]}, "resize is ([1, 2], [3, 4]), wanted a positive int"),
+        ({"mean": {"a": 1}}, "mean is {'a': 1}, wanted a list of numbers"),
+    ):
+        with pytest.raises(ModelError, match=re.escape(said)):
+            network_spec("squeezenet1_0-caffe", untrained_seed=0, transform=transform)
 
 
 def test_transformers__folder_without_a_network_is_told(tmp_path: Path) -> None:

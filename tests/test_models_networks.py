@@ -1,6 +1,7 @@
 """What every network must do, in one class; each source of networks supplies only a way to name one."""
 
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -376,6 +377,38 @@ def test_spec__named_from_here_builds_elsewhere(
     specs = [network_spec("python:nets.py:build", weights="w.pt"), network_spec("transformers:vit")]
     monkeypatch.chdir("/")
     assert [build(spec).spec.label for spec in specs] == ["nets-build", "vit"]
+
+
+def test_spec__named_from_home_is_found(
+    tmp_path: Path, own_file: Path, vit_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(load(f"python:{own_file}:build", untrained_seed=6).module.state_dict(), tmp_path / "w.pt")
+    shutil.copy(own_file, tmp_path)
+    shutil.copytree(vit_folder, tmp_path / "vit")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mine = network_spec("python:~/nets.py:build", weights="~/w.pt")
+    assert (mine.name, mine.weights) == (f"python:{tmp_path}/nets.py:build", str(tmp_path / "w.pt"))
+    assert network_spec("transformers:~/vit").name == f"transformers:{tmp_path}/vit"
+    assert build(mine).spec is mine
+
+
+def test_python_file__edited_within_a_second_is_another_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path, found = tmp_path / "nets.py", []
+    for factor in "23":
+        path.write_text(
+            f"from torch import nn\nclass Net(nn.Module):\n    def forward(self, x): return x * {factor}\n"
+            "def build(): return Net(), dict(resize=[2, 2])\n"
+        )
+        os.utime(path, (1e9, 1e9))
+        network = load(f"python:{path}:build")
+        answer = activations(network, torch.ones(1, 3, 2, 2), ["output"])["output"]
+        found.append((network.fingerprint, float(answer.max())))
+    assert [value for _, value in found] == [2, 3]
+    assert found[0][0] != found[1][0]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

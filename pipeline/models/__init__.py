@@ -2,7 +2,7 @@
 
 from pipeline.models.errors import ModelError
 from pipeline.models.network import PRECISIONS, Network, NetworkSpec, build, load, network_spec
-from pipeline.models.taps import LayerInfo, activations, find, layers
+from pipeline.models.taps import LayerInfo, activations, find, layers, require_steady
 from pipeline.models.transform import Transform
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "layers",
     "load",
     "network_spec",
+    "require_steady",
 ]

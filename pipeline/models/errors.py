@@ -8,7 +8,7 @@ class ModelError(ValueError):
     """A user-facing fault of a network, its weights, its transform or its layers."""
 
 
-def in_words(error: Exception) -> str:
+def in_words(error: BaseException) -> str:
     """Kind and first line of an error that somebody else's code raised."""
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 

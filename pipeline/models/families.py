@@ -7,11 +7,12 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from pipeline.models import libraries, squeezenet
 from pipeline.models.errors import ModelError, in_words, unknown
@@ -71,26 +72,31 @@ def python_file(identifier: str) -> tuple[Path, str]:
     path, colon, function = identifier.rpartition(":")
     if not colon or not path.endswith(".py"):
         raise ModelError(f"'python:{identifier}' names no function; write python:path/to/file.py:build")
-    if not Path(path).is_file():
+    if not (file := Path(path).expanduser()).is_file():
         raise ModelError(f"no file {path} (asked for by 'python:{identifier}')")
-    return Path(path), function
+    return file, function
 
 
-def _python_result(identifier: str) -> Any:
+def _python_result(identifier: str) -> tuple[Any, str]:
+    """What the function gives, and the SHA-256 of the very source that ran.
+
+    Python's own import may run bytecode of an earlier source of the same size, written in the same second.
+    """
     path, name = python_file(identifier)
+    source = path.read_bytes()
+    sha256 = hashlib.sha256(source).hexdigest()
     # Named by its bytes, so that an edited file is a new module and two files of one name do not mix.
-    module_name = f"neurocube_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
-    loader = SourceFileLoader(module_name, str(path))
+    module_name = f"neurocube_{path.stem}_{sha256[:12]}"
     module = types.ModuleType(module_name)
     module.__file__ = str(path)
     sys.modules[module_name] = module  # dataclasses and pickle look their module up here
     with _told(f"{path} cannot be imported"):
-        loader.exec_module(module)
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 (the user's own)
     functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
     if name not in functions:
         raise unknown(f"function in {path}", name, functions)
     with _told(f"{path} fails in {name}()"):
-        return getattr(module, name)()
+        return getattr(module, name)(), sha256
 
 
 @contextmanager
@@ -98,7 +104,7 @@ def _told(what: str) -> Iterator[None]:
     """Raise a ModelError for whatever a user's own file raises; where in it, the traceback knows."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"{what}: {in_words(error)} (--debug shows where)") from error
 
 
@@ -107,16 +113,30 @@ def _python(identifier: str, pretrained: bool) -> nn.Module:
         raise ModelError(
             f"'python:{identifier}' has no registry to fetch from; load its weights in that function"
         )
-    result = _python_result(identifier)
+    result, sha256 = _python_result(identifier)
     module, transform = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
     if not isinstance(module, nn.Module):
         raise ModelError(f"'python:{identifier}' returned {type(module).__name__}; wanted a torch.nn.Module")
+    _refuse_module(module, identifier)
     if isinstance(transform, Mapping):
         transform = Transform.of(transform)
     if not isinstance(transform, Transform | None):
         raise ModelError(f"'python:{identifier}' gives {transform!r} as its transform; wanted a dict")
     module.__dict__["_declared_transform"] = transform
+    module.__dict__["_source_sha256"] = sha256
     return module
+
+
+def _refuse_module(module: nn.Module, identifier: str) -> None:
+    """Raise ModelError where the layers or weights of `module` cannot be seen from outside."""
+    if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
+        raise ModelError(f"'python:{identifier}' returned TorchScript, whose layers cannot be tapped")
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    if lazy := [name for name, tensor in tensors if is_lazy(tensor)]:
+        raise ModelError(
+            f"'python:{identifier}' returned weights without a shape: {', '.join(lazy)}; "
+            "say it, or run the network once before it is returned"
+        )
 
 
 def _python_transform(identifier: str, module: nn.Module) -> Transform:

@@ -4,12 +4,13 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -67,6 +68,8 @@ class Network:
     transform: Transform
     fingerprint: str
     device: torch.device
+    steady: set[str] = field(default_factory=set)
+    """Layers of which `require_steady` has made sure."""
 
     @cached_property
     def calls(self) -> tuple[LayerInfo, ...]:
@@ -99,22 +102,20 @@ def network_spec(
         path, function = python_file(identifier)
         files.append(path.absolute())
         name = f"python:{files[0]}:{function}"
-    elif family == "transformers" and Path(identifier).is_dir():
-        name = f"transformers:{Path(identifier).absolute()}"
+    elif family == "transformers" and (folder := Path(identifier).expanduser()).is_dir():
+        name = f"transformers:{folder.absolute()}"
     if weights is not None and str(weights) != weights_files.PRETRAINED:
-        if not Path(weights).is_file():
+        weights = Path(weights).expanduser().absolute()
+        if not weights.is_file():
             raise ModelError(f"{name}: no weights file {weights}")
-        weights = Path(weights).absolute()
         files.append(weights)
-    fields = transform.as_dict() if isinstance(transform, Transform) else dict(transform or {})
+    fields = transform.as_dict() if isinstance(transform, Transform) else transform or {}
     return NetworkSpec(
         name,
         None if weights is None else str(weights),
         untrained_seed,
         tuple((str(path), weights_files.file_sha256(path)) for path in files),
-        tuple(
-            sorted((key, tuple(value) if isinstance(value, list) else value) for key, value in fields.items())
-        ),
+        tuple(sorted(Transform.checked(fields).items())),
         precision,  # type: ignore[arg-type]  # checked above
     )
 
@@ -169,12 +170,38 @@ def _built(spec: NetworkSpec, device: str) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(spec.untrained_seed or 0)
         module = _module(spec)
+    _refuse_unregistered(spec, module)
     module = module.eval().requires_grad_(False).float()
     transform = _transform(spec, module)
     architecture = _architecture(spec, module)
     fingerprint = _fingerprint(architecture, module, transform)
     listen(module)
     return Network(spec, module.to(device), transform, fingerprint, torch.device(device))
+
+
+def _refuse_unregistered(spec: NetworkSpec, module: nn.Module) -> None:
+    """Raise ModelError for values that torch does not know of: fingerprint and weights files pass them by."""
+    known = {id(one) for one in (*module.modules(), *module.parameters(), *module.buffers())}
+    found = [
+        ".".join((*filter(None, [name]), key))
+        for name, child in module.named_modules()
+        for key, value in vars(child).items()
+        if any(id(one) not in known for one in _inside(value))
+    ]
+    if found:
+        raise ModelError(
+            f"{spec.name} keeps weights or layers where torch does not see them: {', '.join(found)}; make each a "
+            "Parameter, a buffer (register_buffer), an nn.ModuleList or an nn.ModuleDict"
+        )
+
+
+def _inside(value: object) -> Iterator[object]:
+    """Arrays and modules of an attribute, also within lists, tuples, sets and mappings."""
+    if isinstance(value, torch.Tensor | np.ndarray | nn.Module):
+        yield value
+    elif isinstance(value, list | tuple | set | Mapping):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _inside(one)
 
 
 def _module(spec: NetworkSpec) -> nn.Module:
@@ -218,7 +245,7 @@ def _transform(spec: NetworkSpec, module: nn.Module) -> Transform:
 def _architecture(spec: NetworkSpec, module: nn.Module) -> str:
     """The module in words, without places on disk or in memory, and the hash of the file that defines it."""
     family = split(spec.name)[0]
-    source = spec.files[0][1] if family == "python" else ""
+    source = module.__dict__["_source_sha256"] if family == "python" else ""
     return "\n".join((family, source, re.sub(r" at 0x[0-9a-f]+", "", repr(module))))
 
 

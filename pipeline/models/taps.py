@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -27,6 +28,8 @@ OUTPUT: Final = "output"
 """The name of the whole network's answer (unless a module has taken it)."""
 PRIMARY: Final = ("last_hidden_state", "logits", "pooler_output")
 """What is read from an answer with named parts, the first that is there."""
+STEADY: Final = 1e-2
+"""What rounding may do to a layer's answer, in parts of its norm; bfloat16 comes nearest to it."""
 
 _local = threading.local()  # `collect`: the listener of the pass that this thread is running, if any
 
@@ -126,6 +129,30 @@ def find(network: "Network", names: Iterable[str]) -> list[LayerInfo]:
     return [known[name] for name in wanted]
 
 
+def require_steady(network: "Network", names: Sequence[str]) -> None:
+    """Raise ModelError where a layer's answer to a picture depends on chance or on the rest of its batch.
+
+    One of three pictures is given twice, each time in another place and beside another one, which is black in
+    the end, as those that fill the last batch are.
+    """
+    if not (names := [name for name in names if name not in network.steady]):
+        return
+    transform = network.transform
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *transform.stored_shape), dtype=np.uint8)
+    pixels[2] = 0
+    batch = transform.values(torch.from_numpy(pixels).to(network.device))
+    last, first = activations(network, batch[:2], names), activations(network, batch[1:], names)
+    loose = [
+        name for name in names if (last[name][1] - first[name][0]).norm() > STEADY * last[name][1].norm()
+    ]
+    if loose:
+        raise ModelError(
+            f"{network.spec.name}: layers {loose} answer the same picture differently from pass to pass, or "
+            "beside other pictures (dropout, or statistics of the batch); make them inactive in eval mode"
+        )
+    network.steady.update(names)
+
+
 def activations(network: "Network", batch: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """What each tap answers to `batch`: name -> float32 (n, ...) on the network's device, in one pass.
 
@@ -145,6 +172,8 @@ def activations(network: "Network", batch: torch.Tensor, names: Sequence[str]) -
         value = primary(output)
         if value is None or value.shape[0] != len(batch):
             raise ModelError(f"layer {key!r} gave no row per stimulus for a batch of {len(batch)}")
+        if value.is_complex():
+            raise ModelError(f"layer {key!r} answers complex numbers; let a module give their size or parts")
         values[key] = value.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         if len(values) == len(wanted):
             raise _Finished
@@ -168,7 +197,7 @@ def _forward(network: "Network", batch: torch.Tensor, collect: Collect) -> None:
             ) from error
         except (_Finished, ModelError):
             raise
-        except Exception as error:  # a network is somebody else's code
+        except (Exception, SystemExit) as error:  # a network is somebody else's code
             raise ModelError(
                 f"{network.spec.name} does not take a batch of {tuple(batch.shape)}: {in_words(error)}"
             ) from error
