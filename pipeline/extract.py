@@ -13,13 +13,13 @@ import xarray as xr
 
 from pipeline.extract_task import ActivationSource, Dtype
 from pipeline.fill import Block, Client, Progress, fill
-from pipeline.models import LayerInfo, Network, NetworkSpec, build, find
+from pipeline.models import LayerInfo, ModelError, Network, NetworkSpec, build, find, require_steady
 from pipeline.plan import IDLE_BYTES
 from stores.create import writing
 from stores.dims import CUBE, REPEAT, STIMULUS, TIME, UNIT
 from stores.layout import stimulus_block
 from stores.specs import ACTIVATIONS
-from stores.stimuli import Stimuli
+from stores.stimuli import Stimuli, cut
 from stores.target import Target
 
 VERSION: Final = 1
@@ -57,7 +57,8 @@ def extract(
     layers : exact names, as `pipeline.models.layers` lists them.  label : the network's name in the cubes.
     threads : of one task; as many as torch is set to where not given (one, on a worker of Dask).
     client : tasks run on its workers, on those with the resource `GPU` where any has it; else here.
-    Raises ModelError (unknown layer, weights), KeyMismatchError, LockedError, InputError.
+    Raises ModelError (unknown or unsteady layer, weights, images smaller than the crop), KeyMismatchError,
+    LockedError, InputError.
     """
     if not layers:
         raise ValueError(
@@ -69,6 +70,8 @@ def extract(
         )
     built, label = build(network), label or network.label
     infos = find(built, layers)
+    _refuse_small(stimuli, built)
+    require_steady(built, layers)
     cubes = {f"activations/{label}/{info.name}": info for info in infos}
     block = block_size(infos, len(stimuli.ids), batch_size, dtype)
     with ExitStack() as stack:
@@ -98,6 +101,19 @@ def extract(
             progress=progress,
         )
     return Extraction({info.name: name for name, info in cubes.items()}, tasks)
+
+
+def _refuse_small(stimuli: Stimuli, network: Network) -> None:
+    """Raise ModelError naming every picture that is smaller than the network's crop."""
+    pictures, wanted = zip(stimuli.ids, stimuli.sizes, strict=True), network.transform.size
+    small = [f"{name} ({h} x {w})" for name, (h, w) in pictures if not network.transform.fits((h, w))]
+    if small:
+        raise ModelError(
+            f"{len(small)} of {len(stimuli.ids)} images are smaller than the centre crop "
+            f"{wanted[0]} x {wanted[1]} of {network.spec.name}:\n  - "
+            + "\n  - ".join(cut(small))
+            + "\nGive the transform a `resize`, or leave them out."
+        )
 
 
 def made_from(

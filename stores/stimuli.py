@@ -43,6 +43,10 @@ class Stimuli(Protocol):
         """One unique id per picture, in order."""
 
     @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of every picture, in order."""
+
+    @property
     def digest(self) -> str:
         """SHA-256 over every id and the content of every picture."""
 
@@ -72,6 +76,11 @@ class ImageFolder:
     skipped: tuple[tuple[str, str], ...] = ()
 
     @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of every image as decoded."""
+        return tuple(file.size for file in self.files)
+
+    @property
     def digest(self) -> str:
         """SHA-256 over (id, SHA-256 of the bytes) of every image; where the folder lies does not count."""
         return _digest((name, file.sha256) for name, file in zip(self.ids, self.files, strict=True))
@@ -81,7 +90,7 @@ class ImageFolder:
         """What was left out, in one line, each file with its reason; empty where all were read."""
         if not self.skipped:
             return ""
-        named = "; ".join(_cut([f"{file} {reason}" for file, reason in self.skipped]))
+        named = "; ".join(cut([f"{file} {reason}" for file, reason in self.skipped]))
         total = len(self.ids) + len(self.skipped)
         return f"{len(self.skipped)} of {total} images in {self.root} are left out: {named}"
 
@@ -118,7 +127,13 @@ class ImageCube:
     name: str
     ids: tuple[str, ...]
     digest: str
+    size: tuple[int, int]
     categories: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of every picture: the same for all."""
+        return (self.size,) * len(self.ids)
 
     def coords(self) -> dict[str, tuple[Any, ...]]:
         """What the cube says of its stimuli."""
@@ -150,7 +165,9 @@ def read_folder(
     """
     if on_error not in ("raise", "skip"):
         raise InputError(f"on_error is {on_error!r}; choose 'raise' or 'skip'")
-    root = Path(path).absolute()  # tasks read it again, in whatever folder their worker was started
+    root = (
+        Path(path).expanduser().absolute()
+    )  # tasks read it again, in whatever folder their worker was started
     found = image_paths(root, recursive=recursive)
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -160,7 +177,7 @@ def read_folder(
     if bad and (on_error == "raise" or not good):
         raise InputError(
             f"{len(bad)} of {len(found)} images in {root} cannot be used:\n  - "
-            + "\n  - ".join(_cut([f"{name} {reason}" for name, reason in bad]))
+            + "\n  - ".join(cut([f"{name} {reason}" for name, reason in bad]))
             + "\nRepair or remove them, or leave them out with `on_error: skip`."
         )
     ids = tuple(sorted(good))
@@ -190,7 +207,8 @@ def read_images(root: Any, name: str) -> ImageCube:
         for key, coord in cube.coords.items()
         if coord.dims == (STIMULUS,) and key != STIMULUS
     }
-    return ImageCube(str(root), name, ids, _digest(zip(ids, hashes, strict=True)), tuple(coords.items()))
+    digest = _digest(zip(ids, hashes, strict=True))
+    return ImageCube(str(root), name, ids, digest, (shape[0], shape[1]), tuple(coords.items()))
 
 
 @lru_cache(maxsize=2)
@@ -208,6 +226,7 @@ def image_paths(root: Path, *, recursive: bool = False) -> list[str]:
 
     Raises InputError: no folder, nothing in it, two files of one stem.
     """
+    root = root.expanduser()
     if not root.is_dir():
         raise InputError(f"{root} is not a folder of images{'; it is a file' if root.is_file() else ''}")
     every = list(root.rglob("*") if recursive else root.iterdir())
@@ -245,7 +264,7 @@ def _refuse_duplicates(root: Path, paths: Sequence[str]) -> None:
     if twice := {stem: files for stem, files in by_stem.items() if len(files) > 1}:
         raise InputError(
             f"{len(twice)} stimulus ids in {root} come from more than one file:\n  - "
-            + "\n  - ".join(_cut([f"{stem!r}: {', '.join(files)}" for stem, files in twice.items()]))
+            + "\n  - ".join(cut([f"{stem!r}: {', '.join(files)}" for stem, files in twice.items()]))
             + "\nAn id is a file's name without its ending; rename or remove the others."
         )
 
@@ -273,5 +292,6 @@ def _no_file(path: Path) -> str:
     return f"is a {'folder' if path.is_dir() else 'device or pipe'}, not a file"
 
 
-def _cut(lines: list[str]) -> list[str]:
+def cut(lines: list[str]) -> list[str]:
+    """The first of many lines, and how many more there are."""
     return lines if len(lines) <= LISTED else [*lines[:LISTED], f"... and {len(lines) - LISTED} more"]

@@ -301,6 +301,66 @@ def test_extract__float16_overflow_is_told(stimuli: ImageFolder, spec: NetworkSp
         extract(stimuli, loud, ["conv"], tmp_path, label="loud", dtype="float16")
 
 
+UNSTEADY = """
+import torch
+from torch import nn
+
+class Drop(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x)
+
+class Turn(nn.Module):
+    def forward(self, x):
+        return torch.fft.fft(x)
+
+def batch():
+    return nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2, track_running_stats=False)), dict(resize=[8, 8])
+
+def drop():
+    return nn.Sequential(nn.Conv2d(3, 2, 1), Drop()), dict(resize=[8, 8])
+
+def turn():
+    return nn.Sequential(nn.Conv2d(3, 2, 1), Turn()), dict(resize=[8, 8])
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        ("batch", r"layers \['1'\] answer the same picture differently from pass to pass, or beside other"),
+        ("drop", r"layers \['1'\] answer the same picture differently from pass to pass, or beside other"),
+        ("turn", "layer '1' answers complex numbers"),
+    ],
+)
+def test_extract__refuses_what_is_no_value_of_the_picture_alone(
+    stimuli: ImageFolder, tmp_path: Path, function: str, told: str
+) -> None:
+    (tmp_path / "nets.py").write_text(UNSTEADY)
+    loose = network_spec(f"python:{tmp_path}/nets.py:{function}")
+    with pytest.raises(ModelError, match=told):
+        extract(stimuli, loose, ["0", "1"], tmp_path / "store", label="small")
+    assert not (tmp_path / "store").exists()
+    assert extract(stimuli, loose, ["0"], tmp_path / "store", label="small").tasks == 1
+
+
+def test_extract__names_the_images_that_are_too_small(
+    stimuli: ImageFolder, spec: NetworkSpec, tmp_path: Path
+) -> None:
+    folder = write_images(tmp_path / "images", 3)
+    Image.new("RGB", (40, 20)).save(folder / "low.png")
+    Image.new("RGB", (20, 40)).save(folder / "thin.png")
+    cropped = replace(spec, override=(("crop", (21, 21)), ("resize", None)))
+    told = r"2 of 5 images are smaller than the centre crop 21 x 21 .*\n  - low \(20 x 40\)\n  - thin \(40 x 20\)"
+    with pytest.raises(ModelError, match=told):
+        extract(read_folder(folder), cropped, ["conv"], tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    extract(stimuli, cropped, ["conv"], tmp_path / "store")
+    cube = image_cube(np.zeros((2, 20, 30, 3), np.uint8), ["a", "b"], dataset="low")
+    stores.save(tmp_path / "store", "images/low", cube, made_from={"n": 1})
+    with pytest.raises(ModelError, match=r"2 of 2 images .*\n  - a \(20 x 30\)\n  - b"):
+        extract(read_images(tmp_path / "store", "images/low"), cropped, ["conv"], tmp_path / "store")
+
+
 def test_extract__another_network_on_the_worker_is_refused(stimuli: ImageFolder, spec: NetworkSpec) -> None:
     source = ActivationSource(stimuli, spec, "0" * 64, {"c": "conv"}, 4, "float32", 1)
     with pytest.raises(ValueError, match="is another network on this worker"):

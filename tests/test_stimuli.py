@@ -16,7 +16,7 @@ import stores
 from stores.decode import UndecodableError, decode
 from stores.errors import InputError, SchemaError
 from stores.images import image_cube
-from stores.stimuli import ImageFolder, read_folder, read_images
+from stores.stimuli import ImageFolder, image_paths, read_folder, read_images
 
 
 def noise(height: int = 6, width: int = 9, seed: int = 0) -> np.ndarray:
@@ -58,6 +58,13 @@ def test_folder__ids_are_sorted_stems_whatever_the_order_of_files(tmp_path: Path
         True,
         True,
     ]
+
+
+def test_folder__named_from_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "images/a.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_folder("~/images").root == str(tmp_path / "images")
+    assert image_paths(Path("~/images")) == ["a.png"]
 
 
 def test_folder__ignores_what_is_no_image(tmp_path: Path) -> None:
