@@ -1,11 +1,13 @@
 """Comparators and ceilings: rsatoolbox's numbers, and what is undefined says so."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from pipeline.kernels.ceiling import noise_ceiling
-from pipeline.kernels.comparison import METHODS, compare, prepare, score
+from pipeline.kernels.ceiling import noise_ceiling, noise_ceiling_bytes
+from pipeline.kernels.comparison import METHODS, compare, prepare, prepare_bytes, score, score_bytes
 from tests.rsa_cubes import REFERENCE
 from tests.shared import shared
 
@@ -87,6 +89,16 @@ def test_compare__refuses_pairs_that_only_some_lack(side):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_compare__refuses_infinite_distances(method):
+    a, b = np.random.default_rng(3).random((2, 2, 10))
+    b[1, 4] = np.inf
+    with pytest.raises(ValueError, match="1 of 10 distances of an RDM are infinite"):
+        compare(a, b, method=method)
+    with pytest.raises(ValueError, match="1 of 10 distances of an RDM are infinite"):
+        noise_ceiling(b, method=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_compare__of_nothing_is_nan(method):
     assert np.isnan(compare(np.full((1, 6), np.nan), np.full((1, 6), np.nan), method=method)).all()
     assert np.isnan(compare(np.ones((1, 1)), np.ones((2, 1)), method=method)).all()
@@ -145,3 +157,29 @@ def test_score__is_the_same_for_vectors_that_lie_unaligned_in_memory():
     assert not moved.flags.aligned
     assert not np.array_equal(a.vectors[0] @ moved[0].T, wanted.reshape(1, 8))  # what must not decide a score
     np.testing.assert_array_equal(score(a, b._replace(vectors=moved), method="spearman"), wanted)
+
+
+def most_held(kernel, *held):
+    """Bytes held at most while `kernel` runs, `held` among them."""
+    kernel()
+    tracemalloc.start()
+    kernel()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak + sum(array.nbytes for array in held)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("vectors", [2, 8])
+def test_bytes__are_those_that_are_held(vectors, method, dtype):
+    pairs = 10_000
+    rdms = np.random.default_rng(0).random((vectors, pairs)).astype(dtype)
+    rdms[:, :500] = np.nan
+    found = most_held(lambda: prepare(rdms, method=method), rdms)
+    assert found == pytest.approx(prepare_bytes(vectors, pairs, rdms.itemsize, method=method), rel=0.35)
+    found = most_held(lambda: noise_ceiling(rdms, method=method), rdms)
+    assert found == pytest.approx(noise_ceiling_bytes(vectors, pairs, rdms.itemsize, method=method), rel=0.25)
+    a, b = prepare(rdms[:1], method=method), prepare(rdms, method=method)
+    found = most_held(lambda: score(a, b, method=method), a.vectors, b.vectors)
+    assert found == pytest.approx(score_bytes(1, vectors, pairs, method=method), rel=0.25)

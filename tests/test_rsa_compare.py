@@ -10,7 +10,7 @@ import stores
 from pipeline import rsa
 from pipeline.kernels import ceiling, comparison
 from pipeline.kernels.comparison import METHODS
-from stores.dims import PAIR, STIMULUS_A, STIMULUS_B, SUBJECT
+from stores.dims import PAIR, STIMULUS_A, STIMULUS_B, SUBJECT, TIME
 from stores.specs import CEILING, RDM_STACK, RSA
 from tests.rsa_cubes import REFERENCE, cube, patterns, stack
 from tests.shared import shared
@@ -107,6 +107,30 @@ def test_compare__refuses_a_shared_dim_with_other_values(subjects):
         rsa.compare(subjects, subjects.isel({SUBJECT: [1, 0, 2, 3]}))
     with pytest.raises(ValueError, match="both RDMs have 'time'"):
         rsa.compare(subjects, subjects.isel(time=[0, 1]))
+
+
+@pytest.mark.parametrize("dim", [SUBJECT, TIME])
+def test_compare__one_of_a_dim_with_all_of_it(subjects, dim):
+    one = subjects.isel({dim: 1})
+    wanted = rsa.compare(one.drop_vars(dim), subjects)
+    assert wanted.indexes[dim].equals(subjects.indexes[dim])
+    xr.testing.assert_identical(rsa.compare(one, subjects).compute(), wanted.compute())
+    both_ways = rsa.compare(subjects, one).transpose(*wanted.dims)
+    xr.testing.assert_allclose(both_ways, wanted)
+
+
+def test_compare__keeps_the_coordinates_in_which_both_agree(subjects):
+    first, other = (subjects.isel({SUBJECT: n}).assign_coords(session="one") for n in (0, 1))
+    found = rsa.compare(first, other)
+    assert SUBJECT not in found.coords
+    assert found.coords["session"].item() == "one"
+    assert rsa.compare(first, first).coords[SUBJECT].item() == first.coords[SUBJECT].item()
+
+
+@pytest.mark.parametrize("dim", [SUBJECT, PAIR])
+def test_compare__refuses_what_is_empty(subjects, dim):
+    with pytest.raises(stores.SchemaError, match=rf"the first RDM is empty: it has .*'{dim}': 0"):
+        rsa.compare(subjects.isel({dim: []}), subjects.isel({dim: []}))
 
 
 def test_compare__pairs_that_only_some_lack_are_an_error_when_computed(subjects):

@@ -24,33 +24,51 @@ from scipy.stats import kendalltau, rankdata
 Method = Literal["corr", "spearman", "cosine", "rho-a", "tau-a"]
 Vectors = npt.NDArray[np.float64]
 """(vector, pair)"""
+RANKING: Final = 7 * 8
+"""Bytes for each of the values that SciPy is ranking, its result among them; Kendall's tau takes no more."""
 
 
-def _cosine(a: Vectors) -> Vectors:
-    norm = np.sqrt(np.vecdot(a, a))[:, None]
-    return np.asarray(np.divide(a, norm, out=np.zeros_like(a), where=norm > 0))
+def _cosine(a: npt.NDArray[Any]) -> Vectors:
+    return _unit(np.array(a, dtype=np.float64))
 
 
-def _corr(a: Vectors) -> Vectors:
-    centred = a - a.mean(axis=1, keepdims=True)
+def _corr(a: npt.NDArray[Any]) -> Vectors:
+    return _unit(_centred(np.array(a, dtype=np.float64)))
+
+
+def _spearman(a: npt.NDArray[Any]) -> Vectors:
+    return _unit(_centred(ranks(a)))
+
+
+def _rho_a(a: npt.NDArray[Any]) -> Vectors:
+    n, ranked = a.shape[1], ranks(a)
+    ranked -= (n + 1) / 2
+    ranked *= np.sqrt(12 / (float(n) ** 3 - n))
+    return ranked
+
+
+def _unit(a: Vectors) -> Vectors:
+    """Over their norms, in place."""
+    norm = np.sqrt(np.vecdot(a, a))
+    np.divide(a, norm[:, None], out=a, where=norm[:, None] > 0)
+    a[norm == 0] = 0.0  # of numbers so small that their squares vanish
+    return a
+
+
+def _centred(a: Vectors) -> Vectors:
+    """Without their means, in place."""
+    constant = (a == a[:, :1]).all(axis=1)
+    a -= a.mean(axis=1, keepdims=True)
     # The rounded mean of a constant vector would leave a direction made of rounding.
-    centred[(a == a[:, :1]).all(axis=1)] = 0.0
-    return _cosine(centred)
+    a[constant] = 0.0
+    return a
 
 
-def _spearman(a: Vectors) -> Vectors:
-    return _corr(ranks(a))
-
-
-def _rho_a(a: Vectors) -> Vectors:
-    n = a.shape[1]
-    return np.asarray((ranks(a) - (n + 1) / 2) * np.sqrt(12 / (float(n) ** 3 - n)))
-
-
-PREPARED: Final[Mapping[str, Callable[[Vectors], Vectors]]] = MappingProxyType(
+PREPARED: Final[Mapping[str, Callable[[npt.NDArray[Any]], Vectors]]] = MappingProxyType(
     {"corr": _corr, "spearman": _spearman, "cosine": _cosine, "rho-a": _rho_a}
 )
-"""What makes a comparator one product: vectors whose inner product is the score."""
+"""What makes a comparator one product: from vectors to new ones whose inner product is the score."""
+RANKED: Final = ("spearman", "rho-a")
 METHODS: Final = (*PREPARED, "tau-a")
 
 
@@ -69,7 +87,7 @@ class Prepared(NamedTuple):
 def compare(a: npt.NDArray[Any], b: npt.NDArray[Any], *, method: Method) -> npt.NDArray[np.float64]:
     """Score of every vector of `a` (A, pair) with every one of `b` (B, pair): (A, B).
 
-    Raises ValueError where the vectors do not lack the same pairs.
+    Raises ValueError where the vectors do not lack the same pairs, or have infinite ones.
     """
     return score(prepare(a, method=method), prepare(b, method=method), method=method)
 
@@ -78,13 +96,14 @@ def prepare(rdms: npt.NDArray[Any], *, method: Method, shared: int = 0) -> Prepa
     """What of a comparison concerns one side alone.
 
     rdms : (..., pair); its first `shared` axes are walked together with the other side's.
+    Raises ValueError where the vectors of a group do not lack the same pairs, or have infinite ones.
     """
     shape = rdms.shape[:shared], rdms.shape[shared:-1]
     groups = rdms.reshape(math.prod(shape[0]), math.prod(shape[1]), rdms.shape[-1])
     vectors, missing = np.zeros(groups.shape), np.zeros((len(groups), groups.shape[2]), bool)
     for out, gone, group in zip(vectors, missing, groups, strict=True):
-        gone[:] = _missing(group)
-        there = np.asarray(group[:, ~gone] if gone.any() else group, dtype=np.float64)
+        gone[:] = missing_pairs(group)
+        there = group[:, ~gone] if gone.any() else group
         out[:, ~gone] = PREPARED[method](there) if method in PREPARED and there.shape[1] > 1 else there
     return Prepared(vectors, missing, shape)
 
@@ -109,27 +128,42 @@ def score(a: Prepared, b: Prepared, *, method: Method) -> npt.NDArray[np.float64
     return out.reshape(*a.shape[0], *a.shape[1], *b.shape[1])
 
 
-def prepare_bytes(vectors: int, pairs: int, itemsize: int = 8) -> int:
-    """Peak bytes of `prepare`: its input and output, a double, and three copies while ranks are sorted."""
-    return vectors * pairs * (itemsize + 5 * 8) + pairs
+def prepare_bytes(vectors: int, pairs: int, itemsize: int = 8, *, method: Method) -> int:
+    """Peak bytes of `prepare`: its input and what of it is not missing, both made ready and in place; a row at
+    work."""
+    made = 2 * 8 + 1 if method in PREPARED else 8
+    return (vectors * (2 * itemsize + made) + (RANKING if method in RANKED else 9)) * pairs
 
 
-def score_bytes(a: int, b: int, pairs: int) -> int:
-    """Peak bytes of `score`: both inputs; tau-a sorts a few copies of one pair of vectors."""
-    return (a + b + 8) * pairs * 8 + a * b * 8
+def score_bytes(a: int, b: int, pairs: int, *, groups: int = 1, method: Method) -> int:
+    """Peak bytes of `score`: both inputs, copies of a group of both; tau-a sorts one pair of vectors instead."""
+    work = 2 * 8 + RANKING if method == "tau-a" else (a + b) // groups * 8
+    return ((a + b) * 8 + work) * pairs + a * b // groups * 8
 
 
-def ranks(a: Vectors) -> Vectors:
+def ranks(a: npt.NDArray[Any]) -> Vectors:
     """Average ranks, from 1, of each row."""
-    return np.asarray(rankdata(a, axis=1), dtype=np.float64)
+    out = np.empty(a.shape)
+    for row, values in zip(out, a, strict=True):  # one at a time, for SciPy holds several copies
+        row[:] = rankdata(values)
+    return out
 
 
-def _missing(group: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Pairs that are NaN in the vectors of `group`, in each of them the same."""
-    missing = np.isnan(group)
-    for row in missing[1:]:
-        _refuse_unequal(missing[0], row)
-    return np.asarray(missing[0])
+def missing_pairs(group: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Pairs that are NaN in the vectors of `group`, in each of them the same.
+
+    Raises ValueError where they are not, and where a distance is infinite.
+    """
+    first = np.isnan(group[0])
+    for row in group:
+        if infinite := int(np.isinf(row).sum()):
+            raise ValueError(
+                f"{infinite} of {len(row)} distances of an RDM are infinite, which compare to nothing. Values "
+                "were too large for their precision: make the RDM of doubles (`cube.astype(float)`), or of "
+                "other units of measurement."
+            )
+        _refuse_unequal(first, np.isnan(row))
+    return np.asarray(first)
 
 
 def _refuse_unequal(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> None:

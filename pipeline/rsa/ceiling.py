@@ -28,7 +28,8 @@ def noise_ceiling(
     rdms : (subject, [time,] pair), spec `rdm_stack`. upper: each subject against all pooled; lower: each
     against the others pooled; both NaN for a single subject. How they are pooled depends on the method
     (`kernels.ceiling`). Raises ValueError for an unknown method, SchemaError for what is no stack of RDMs,
-    PlanError where a task is too big; computing raises ValueError where subjects do not lack the same pairs.
+    PlanError where a task is too big; computing raises ValueError where subjects do not lack the same pairs,
+    and where distances are infinite.
     """
     choose("method", method, METHODS)
     require_pairs(rdms, "the stack of RDMs")
@@ -36,7 +37,9 @@ def noise_ceiling(
         raise SchemaError(f"a noise ceiling needs RDMs along {SUBJECT!r}; these have {dict(rdms.sizes)}")
     others = [dim for dim in rdms.dims if dim not in (SUBJECT, PAIR)]
     dims = [*others, SUBJECT, PAIR]
-    peak = kernels.noise_ceiling_bytes(rdms.sizes[SUBJECT], rdms.sizes[PAIR])
+    peak = kernels.noise_ceiling_bytes(
+        rdms.sizes[SUBJECT], rdms.sizes[PAIR], rdms.dtype.itemsize, method=method
+    )
     if peak > task_bytes:
         raise PlanError(
             f"a noise ceiling of {rdms.sizes[SUBJECT]} subjects and {rdms.sizes[PAIR]:,} pairs needs "
