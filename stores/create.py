@@ -14,13 +14,15 @@ import zarr
 from zarr.errors import ZarrUserWarning
 
 from stores.dims import VALUES
-from stores.errors import KeyMismatchError, SchemaError
+from stores.errors import SchemaError
 from stores.faults import faults_are_told
 from stores.layout import Access, Layout, codecs, layout
 from stores.lock import LOCK, locked
 from stores.place import Place, check_name
-from stores.provenance import content_key, differing, provenance
+from stores.provenance import content_key, provenance
+from stores.resume import described, usable
 from stores.specs import SCHEMA_VERSION
+from stores.storable import plain, stored
 from stores.target import (
     COMPLETE,
     CUBE_FILES,
@@ -61,8 +63,9 @@ def writing(
     template : dims, dtype, coordinates and attrs; its values are never computed.
     made_from : plain JSON of everything that decides the values; its hash is the content key.
     access, stimuli, steps : see `stores.layout.layout`.
-    Raises SchemaError, KeyMismatchError (made from something else, unless `overwrite`), LockedError; and
-    SchemaError where another cube lies above or below this name, or files that are no cube's lie in its folder.
+    Raises SchemaError, LockedError; unless `overwrite`, KeyMismatchError where what is there was made from
+    something else, or lies under other labels, and CorruptError where that cannot be told; and SchemaError
+    where another cube lies above or below this name, or files that are no cube's lie in its folder.
     """
     place = Place.of(root) / check_name(name)
     if 0 in template.shape:
@@ -70,7 +73,7 @@ def writing(
     validate(template)
     content_key(made_from)  # raises before anything is created, where a value is not plain JSON
     with locked(place):
-        if overwrite or not _usable(place, name, made_from):
+        if overwrite or not usable(place, name, template, made_from):
             _check_free(Place.of(root), name)
             shape = layout(
                 tuple(map(str, template.dims)),
@@ -82,26 +85,6 @@ def writing(
             )
             _create(place, template, made_from, shape)
         yield read_target(Place.of(root), name)
-
-
-def _usable(place: Place, name: str, made_from: Mapping[str, Any]) -> bool:
-    """Whether the cube on disk was made from the same and is whole or resumable. Raises KeyMismatchError."""
-    try:
-        origin = place.read_json(ORIGIN)
-    except ValueError:
-        origin = None
-    if origin is None:
-        return False  # nothing there, or a creation that was killed before its last step
-    if origin["content_key"] != content_key(made_from):
-        changes = differing(origin["made_from"], made_from)
-        raise KeyMismatchError(
-            f"{name} in {place.url.removesuffix(name)} was made from something else:\n  - "
-            + "\n  - ".join(changes)
-            + "\nGive the result another name, or replace it with --overwrite."
-        )
-    return all(hash_of(place, n) == digest for n, digest in origin["metadata"].items()) and all(
-        size_and_crc(place, n) == (f["bytes"], f.get("crc32")) for n, f in origin["files"].items()
-    )
 
 
 def _check_free(root: Place, name: str) -> None:
@@ -177,6 +160,7 @@ def _create(
         {
             "content_key": content_key(made_from),
             "made_from": made_from,
+            "template": described(dataset[VALUES]),
             "metadata": metadata,
             "files": {name: {"bytes": size, "crc32": crc} for name, (size, crc) in files.items()},
         },
@@ -186,29 +170,11 @@ def _create(
 def _as_dataset(template: xr.DataArray, made_from: Mapping[str, Any]) -> xr.Dataset:
     """The template with no values, plain coordinates and plain JSON attributes."""
     blank = dask.array.empty(template.shape, dtype=template.dtype, chunks=template.shape)
-    attrs = {str(k): _json(v) for k, v in template.attrs.items()} | {"provenance": provenance(made_from)}
+    attrs = {str(k): plain(v) for k, v in template.attrs.items()} | {"provenance": provenance(made_from)}
     # Without indexes: a million unit ids would be hashed and never looked up.
-    coords = xr.Coordinates({name: _plain(coord) for name, coord in template.coords.items()}, indexes={})
+    coords = xr.Coordinates({name: stored(coord) for name, coord in template.coords.items()}, indexes={})
     variables = {VALUES: xr.Variable(template.dims, blank, attrs)}
     return xr.Dataset(variables, coords, {SCHEMA: SCHEMA_VERSION})
-
-
-def _plain(coord: xr.DataArray) -> xr.Variable:
-    """Strings as objects, so that they are stored as variable-length UTF-8; contiguous, native order."""
-    values = coord.values
-    # pandas' and NumPy's own string types come back from stores: their kind is "T", or "O" already.
-    if values.dtype.kind in "UTSO":
-        values = values.astype(object)
-    attrs = {k: v for k, v in coord.attrs.items() if k != "provenance"}
-    return xr.Variable(coord.dims, np.ascontiguousarray(values).reshape(coord.shape), attrs)
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value
 
 
 def _encoding(dataset: xr.Dataset, shape: Layout) -> dict[str, dict[str, Any]]:

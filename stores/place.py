@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -27,15 +28,19 @@ class Place:
 
     @classmethod
     def of(cls, root: "str | os.PathLike[str] | Place") -> "Place":
-        """Parse `root`; `~` is expanded, a `file://` URL becomes a path."""
+        """Parse `root`; `~` is expanded, a `file:` URL becomes a path. Raises InputError."""
         if isinstance(root, Place):
             return root
-        text = os.fspath(root)
-        if text.startswith("file://"):
-            text = text.removeprefix("file://")
+        text = re.sub("^file:(//(localhost)?(?=/))?", "", os.fspath(root), flags=re.IGNORECASE)
+        if text.startswith("//") and text != os.fspath(root):
+            raise InputError(f"{root} names another machine; wanted file:///folder, or the folder itself")
         if "://" in text or "::" in text:
-            return cls(text.rstrip("/"))
-        return cls(str(Path(text).expanduser().absolute()))
+            bare = text.rstrip("/")
+            return cls(f"{bare}//" if bare.endswith(":") else bare)  # `memory://` is a root of its own
+        try:
+            return cls(str(Path(text).expanduser().absolute()))
+        except RuntimeError as fault:
+            raise InputError(f"{text} begins with the home folder of a user who is not known here") from fault
 
     @property
     def local(self) -> Path | None:
@@ -195,14 +200,17 @@ class Place:
 
 
 def check_name(name: str) -> str:
-    """A cube's name: path parts of letters, digits and `._-+@=,` joined by `/`; never leaves the store."""
+    """A cube's name: path parts of letters, digits and `._-+@=,` joined by `/`; never leaves the store.
+
+    No part starts with `.`: such folders are hidden, and no cubes to `catalog`.
+    """
     parts = name.split("/")
     allowed = set("._-+@=,")
-    ok = all(p and p not in {".", ".."} and all(c.isalnum() or c in allowed for c in p) for p in parts)
-    if not ok or len(name) > 200 or name != name.strip():
+    ok = all(p and p[0] != "." and all(c.isalnum() or c in allowed for c in p) for p in parts)
+    if not ok or len(name) > 200 or max(len(p.encode()) for p in parts) > 255:
         raise InputError(
-            f"{name!r} cannot name a cube: use parts of letters, digits and ._-+@=, joined by '/', "
-            "such as 'activations/alexnet/conv1'"
+            f"{name!r} cannot name a cube: use parts of letters, digits and ._-+@=, that do not start with '.', "
+            "joined by '/', such as 'activations/alexnet/conv1'"
         )
     return name
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -48,18 +48,25 @@ def file_record(path: Path) -> dict[str, Any]:
     return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
 
 
-def differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Fields in which two records differ, `a.b: old -> new`, for the refusal of another key."""
-    found = []
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Fields in which two records differ as JSON, which the key hashes: `a.b: old -> new`."""
+    return list(_differing(json.loads(json.dumps(old)), json.loads(json.dumps(new)), ""))
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for name in sorted(old.keys() | new.keys()):
-        was, now = old.get(name), new.get(name)
-        if isinstance(was, Mapping) and isinstance(now, Mapping):
-            found += differing(was, now, f"{prefix}{name}.")
-        elif was != now:
-            found.append(f"{prefix}{name}: {_short(was)} -> {_short(now)}")
-    return found
+        if isinstance(old.get(name), dict) and isinstance(new.get(name), dict):
+            yield from _differing(old[name], new[name], f"{prefix}{name}.")
+            continue
+        # Texts differ where values that Python holds equal do not: 1, 1.0 and True; 0.0 and -0.0.
+        was, now = (_text(one[name]) if name in one else "absent" for one in (old, new))
+        if was != now:
+            yield f"{prefix}{name}: {_short(was)} -> {_short(now)}"
 
 
-def _short(value: Any) -> str:
-    text = "absent" if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _short(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

@@ -43,12 +43,14 @@ def simulate_subjects(
     standard deviation of the signal (of sensors, at its peak) in each of `repeats` presentations.
 
     Truth comes as coordinates: `planted_layer` along the units of fMRI, and along the times of MEG ("" where
-    no layer has a gain above 0.5). Raises ValueError where the plan names a layer that is not there,
-    AlignError where the layers have other stimuli.
+    no layer has a gain above 0.5). Raises ValueError where the plan names a layer that is not there, where
+    sizes leave nothing to mix, or a layer answers alike to all stimuli; AlignError where the layers have other
+    stimuli.
     """
     _check_plan(features, plan)
+    _check_sizes(subjects=(subjects, 1), voxels=(voxels, 2), sensors=(sensors, 2), repeats=(repeats, 1))
     layers = dict(zip(features, align(*features.values(), how="exact"), strict=True))
-    parts = {name: components(layer) for name, layer in layers.items()}
+    parts = {name: components(name, layer) for name, layer in layers.items()}
     stimuli = next(iter(layers.values()))[STIMULUS]
     cubes = {}
     for number in range(1, subjects + 1):
@@ -58,11 +60,11 @@ def simulate_subjects(
     return cubes
 
 
-def components(layer: xr.DataArray) -> Array:
+def components(name: str, layer: xr.DataArray) -> Array:
     """Principal components (stimulus, component), largest first, of patterns freed of their mean over units.
 
     Their inner products are those of the patterns, so are the correlation and Euclidean distances.
-    Scaled to unit mean variance over stimuli and components.
+    Scaled to unit mean variance over stimuli and components. Raises ValueError where stimuli do not differ.
     """
     rest = [dim for dim in layer.dims if dim not in (STIMULUS, UNIT)]
     if any(layer.sizes[dim] != 1 for dim in rest):
@@ -73,9 +75,15 @@ def components(layer: xr.DataArray) -> Array:
         layer.transpose(STIMULUS, UNIT, *rest).data.reshape(layer.sizes[STIMULUS], -1), float
     )
     patterns = patterns - patterns.mean(axis=1, keepdims=True)
+    # Below 1e-7 of the patterns their differences are rounding: eigenvalues are its squares.
+    if not np.ptp(patterns, axis=0).max() > 1e-7 * abs(patterns).max():
+        raise ValueError(
+            f"layer {name!r} has NaN, or answers alike to all {len(patterns)} stimuli once its mean over units "
+            "is taken out: it has no geometry to plant"
+        )
     variances, axes = np.linalg.eigh(patterns @ patterns.T)
     parts = axes[:, ::-1] * np.sqrt(np.clip(variances[::-1], 0, None))
-    return np.asarray(parts / max(float((parts - parts.mean(axis=0)).std()), np.finfo(float).tiny))
+    return np.asarray(parts / (parts - parts.mean(axis=0)).std())
 
 
 def layer_gains(layers: int, times: Array) -> Array:
@@ -105,6 +113,12 @@ def _check_plan(features: Mapping[str, xr.DataArray], plan: Mapping[str, str]) -
                 f"the plan gives region {region!r} the layer {layer!r}; there are {list(features)}"
                 + (f". Did you mean {near[0]!r}?" if near else "")
             )
+
+
+def _check_sizes(**sizes: tuple[int, int]) -> None:
+    for name, (size, least) in sizes.items():
+        if size < least:
+            raise ValueError(f"{name}={size}; wanted at least {least}")
 
 
 def _fmri(

@@ -1,4 +1,4 @@
-"""The check of a cube against its spec: names every fault at once, reads no values of the cube."""
+"""The check of a cube against its spec and of what a store keeps: names every fault, reads no values of it."""
 
 import numpy as np
 import pandas as pd
@@ -7,6 +7,7 @@ import xarray as xr
 from stores.dims import TIME
 from stores.errors import SchemaError
 from stores.specs import SPECS, Spec
+from stores.storable import storing_faults
 
 COMMON_ATTRS = ("modality", "quantity", "units")
 
@@ -31,7 +32,7 @@ def spec_of(cube: xr.DataArray) -> Spec:
 
 
 def faults(cube: xr.DataArray, spec: Spec) -> list[str]:
-    """Everything in which `cube` differs from `spec`, one sentence each; empty where it passes."""
+    """Everything in which `cube` differs from `spec`, or that a store would change; one sentence each."""
     found = []
     if cube.dims != spec.dims:
         found.append(f"dims are {cube.dims}; wanted {spec.dims} in that order")
@@ -39,15 +40,15 @@ def faults(cube: xr.DataArray, spec: Spec) -> list[str]:
         found.append(f"dtype is {cube.dtype}; wanted a kind of {', '.join(map(repr, spec.kinds))}")
     if not cube.dtype.isnative:
         found.append(f"dtype {cube.dtype} is not in native byte order; convert with `.astype`")
-    return found + _attr_faults(cube, spec) + _coord_faults(cube, spec) + _index_faults(cube, spec)
+    found += _attr_faults(cube, spec) + _coord_faults(cube, spec) + _index_faults(cube, spec)
+    return found + list(storing_faults(cube))
 
 
 def _attr_faults(cube: xr.DataArray, spec: Spec) -> list[str]:
-    found = [
-        f"attrs[{name!r}] is missing"
-        for name in COMMON_ATTRS + spec.attrs
-        if cube.attrs.get(name) in (None, "")
-    ]
+    required = {name: cube.attrs.get(name) for name in COMMON_ATTRS + spec.attrs}
+    if arrays := [name for name, value in required.items() if isinstance(value, np.ndarray)]:
+        return [f"attrs[{name!r}] is an array; wanted one text or number" for name in arrays]
+    found = [f"attrs[{name!r}] is missing" for name, value in required.items() if value in (None, "")]
     if (modality := cube.attrs.get("modality", spec.name)) != spec.name:
         found.append(f"attrs['modality'] is {modality!r}; wanted {spec.name!r}")
     units = cube.attrs.get("units")
@@ -80,13 +81,15 @@ def _index_faults(cube: xr.DataArray, spec: Spec) -> list[str]:
 
 
 def id_faults(cube: xr.DataArray, dim: str) -> list[str]:
-    """What is wrong with the ids along `dim`: absent, not text, repeated or empty."""
+    """What is wrong with the ids along `dim`: absent, not text, missing, repeated or empty."""
     if dim not in cube.coords:
         return [f"{dim!r} has no ids; wanted one unique string for each"]
     ids = cube.indexes[dim]
     # pandas guesses: an object index of str is "string", one with numbers among them is "mixed".
     if len(ids) and pd.api.types.infer_dtype(ids, skipna=False) != "string":
         return [f"ids of {dim!r} are {ids.inferred_type}; wanted strings, never numbers or positions"]
+    if missing := int(ids.isna().sum()):  # pandas' own strings are "string" with some missing, too
+        return [f"{missing} ids of {dim!r} are missing; wanted one unique string for each"]
     found = []
     if repeated := list(ids[ids.duplicated()].unique()[:3]):
         found.append(f"{int(ids.duplicated().sum())} ids of {dim!r} are not unique, such as {repeated}")

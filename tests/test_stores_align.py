@@ -3,6 +3,7 @@ import unicodedata
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given
@@ -98,10 +99,20 @@ def test_align__refuses_duplicates():
         align(cube("ab"), cube("aba"))
 
 
-@pytest.mark.parametrize("ids", [[1, 2, 3], ["a", 2, "c"], [1.0, 2.0, 3.0], ["a", None, "c"]])
+@pytest.mark.parametrize(
+    "ids",
+    [[1, 2, 3], ["a", 2, "c"], [1.0, 2.0, 3.0], ["a", None, "c"], pd.Index(["a", None, "c"], dtype="str")],
+)
 def test_align__refuses_ids_that_are_not_strings(ids):
     with pytest.raises(AlignError, match="cube 2 cannot be joined by id"):
         align(cube("abc"), cube(ids))
+
+
+@pytest.mark.parametrize("dtype", ["str", "string"])
+def test_align__refuses_ids_that_are_missing(dtype):
+    gaps = [cube("abc").assign_coords({STIMULUS: pd.Index([one, None, "c"], dtype=dtype)}) for one in "ab"]
+    with pytest.raises(AlignError, match="cube 1 cannot be joined by id: 1 ids of 'stimulus' are missing"):
+        align(*gaps)
 
 
 def test_align__refuses_a_cube_without_ids():

@@ -159,3 +159,35 @@ def test_a_store_or_cube_that_is_not_there_is_told(root, cube, tmp_path):
 def test_an_empty_folder_is_an_empty_store(tmp_path):
     assert len(stores.catalog(tmp_path)) == 0
     assert stores.verify(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", [".hidden", "a/.b", ".verify.json", "日" * 100])
+def test_hidden_and_overlong_names_are_refused(tmp_path, cube, name):
+    with pytest.raises(stores.InputError, match=r"cannot name a cube: use parts of .* do not start with '.'"):
+        stores.save(tmp_path, name, cube, made_from=MADE)
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("root", ["memory://", "memory:///"])
+def test_the_bare_root_of_a_file_system_is_a_store(tmp_path, monkeypatch, cube, root):
+    monkeypatch.chdir(tmp_path)
+    stores.save(root, "bare/fmri", cube, made_from=MADE, overwrite=True)
+    xr.testing.assert_equal(stores.open_cube("memory://", "bare/fmri").compute(), cube)
+    assert "bare/fmri" in stores.catalog(root).index
+    assert stores.verify(root, "bare/fmri") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_urls_are_folders():
+    for url in ("file:///tmp/q", "file:/tmp/q/", "file://localhost/tmp/q", "FILE:///tmp/q", "/tmp/q"):
+        assert Place.of(url) == Place("/tmp/q")
+    assert Place.of("s3://bucket/q/") == Place("s3://bucket/q")
+    with pytest.raises(stores.InputError, match="names another machine"):
+        Place.of("file://elsewhere/tmp/q")
+
+
+def test_the_home_of_an_unknown_user_is_told():
+    with pytest.raises(
+        stores.InputError, match="~nobody-of-this-name/x begins with the home folder of a user"
+    ):
+        Place.of("~nobody-of-this-name/x")

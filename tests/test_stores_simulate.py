@@ -226,3 +226,23 @@ def test_simulate_subjects__refuses_unknown_layers_and_other_stimuli(layers):
         simulate_subjects({}, {})
     with pytest.raises(AlignError, match="absent from"):
         simulate_subjects(dict(layers) | {"late": layers["late"][:-1]}, PLAN)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ({"voxels": 1}, "voxels=1; wanted at least 2"),
+        ({"sensors": 1}, "sensors=1; wanted at least 2"),
+        ({"repeats": 0}, "repeats=0; wanted at least 1"),
+    ],
+)
+def test_simulate_subjects__refuses_sizes_that_leave_nothing(layers, sizes, told):
+    with pytest.raises(ValueError, match=told):
+        simulate_subjects(layers, PLAN, **sizes)
+
+
+def test_simulate_subjects__refuses_layers_without_geometry(layers):
+    late = layers["late"]
+    for flat in (late * 0, late * 0 + late[0].drop_vars(STIMULUS), late * np.nan):
+        with pytest.raises(ValueError, match="layer 'late' has NaN, or answers alike to all 40 stimuli"):
+            simulate_subjects(dict(layers) | {"late": flat}, PLAN)
