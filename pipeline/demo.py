@@ -1,6 +1,6 @@
 """The demo: pictures, a network, two simulated subjects with planted facts, and whether they are found."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +14,12 @@ from pipeline.models import network_spec
 from pipeline.study import Listener, Run, read_study, run_study
 from pipeline.terminal import Terminal, console
 from stores import StoreError, catalog, open_cube, save
+from stores.decode import Pixels, UndecodableError, decode
 from stores.dims import CANDIDATE, TIME
 from stores.simulate import CATEGORIES, keyed
 from stores.simulate_brains import layer_gains, simulate_subjects
 from stores.simulate_images import draw
+from stores.stimuli import SUFFIXES
 
 SEED: Final = 0
 PER_CATEGORY, SIDE, SHOWN_CATEGORIES = 10, 128, 6
@@ -27,6 +29,8 @@ SMALL: Final = {"resize": [112, 112], "crop": 99}
 LAYERS: Final = ("conv1", "fire3", "fire5", "fire7", "fire9")
 PLANTED: Final = {"V1": "conv1", "V2": "fire3", "V4": "fire5", "LO": "fire7", "IT": "fire9"}
 """Region -> the layer whose geometry its simulated voxels carry."""
+LATER: Final = ("report.html", "dask.html", "activations", "fmri", "meg", "rdm", "rsa")
+"""What the demo writes after its study."""
 NOTICE: Final = (
     "The brain data on this page are simulated: each region and each time window was made from a chosen layer "
     "of the network, plus noise, to show that the analysis finds again what was planted."
@@ -38,8 +42,7 @@ def run_demo(folder: Path, config: cluster.ClusterConfig, profile: str | None, t
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file; the demo writes into a folder (--folder), which it makes")
     console.print("Simulated data: pictures are drawn, brains are made from a network's layers plus noise.")
-    _draw_images(folder / "images")
-    study = read_study(_study_file(folder))
+    study = read_study(prepared(folder))
     with cluster.start(config, profile) as client:
         if link := cluster.dashboard_link(client):
             console.print(f"dashboard: {link}")
@@ -57,15 +60,67 @@ def run_demo(folder: Path, config: cluster.ClusterConfig, profile: str | None, t
     return all(facts.values())
 
 
-def _draw_images(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for category in CATEGORIES[:SHOWN_CATEGORIES]:
-        for n in range(PER_CATEGORY):
-            pixels = draw(category, SIDE, keyed(SEED, "picture", category, str(n)))
-            Image.fromarray(pixels).save(folder / f"{category}_{n + 1:02d}.png")
+def prepared(folder: Path) -> Path:
+    """Write the pictures and the study, and return its file.
+
+    Raises StoreError where that, or what follows, would replace or use what the demo did not write.
+    """
+    images, file = folder / "images", folder / "study.yaml"
+    text, pictures = _study(folder), _drawn()
+    if theirs := [*_foreign(folder, text), *_foreign_pictures(images, pictures)]:
+        more = f" and {len(theirs) - 1} more" if len(theirs) > 1 else ""
+        raise StoreError(
+            f"{theirs[0]}{more} was not written by this demo, which would replace or use it; give the demo a "
+            "folder of its own (--folder)"
+        )
+    images.mkdir(parents=True, exist_ok=True)
+    for name, pixels in pictures.items():
+        # By rename: a killed demo leaves no half a picture, which the next one would take for somebody's.
+        Image.fromarray(pixels).save(part := images / f".{name}")
+        part.replace(images / name)
+    (part := folder / ".study.yaml").write_text(text, encoding="utf-8")
+    part.replace(file)
+    return file
 
 
-def _study_file(folder: Path) -> Path:
+def _foreign(folder: Path, text: str) -> Iterator[Path]:
+    """A study that is not the demo's, the paths in it aside; all else that the demo writes comes after it."""
+    file = folder / "study.yaml"
+    if not file.exists():
+        yield from (folder / name for name in LATER if (folder / name).exists())
+    elif _without_paths(file.read_text(encoding="utf-8", errors="replace")) != _without_paths(text):
+        yield file
+
+
+def _without_paths(study: str) -> list[str]:
+    return [line for line in study.splitlines() if not line.lstrip().startswith(("store:", "folder:"))]
+
+
+def _foreign_pictures(folder: Path, drawn: Mapping[str, Pixels]) -> Iterator[Path]:
+    """What would be taken for a picture of the demo, or be replaced by one."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        stimulus = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        if stimulus and not (path.name in drawn and _shows(path, drawn[path.name])):
+            yield path
+
+
+def _shows(path: Path, pixels: Pixels) -> bool:
+    try:
+        return np.array_equal(decode(path.read_bytes()), pixels)
+    except UndecodableError:
+        return False
+
+
+def _drawn() -> dict[str, Pixels]:
+    """Pixels of each picture, by the name of its file."""
+    return {
+        f"{category}_{n + 1:02d}.png": draw(category, SIDE, keyed(SEED, "picture", category, str(n)))
+        for category in CATEGORIES[:SHOWN_CATEGORIES]
+        for n in range(PER_CATEGORY)
+    }
+
+
+def _study(folder: Path) -> str:
     """A study that can also be run by itself: `neurocube run demo/study.yaml`."""
     twin = network_spec(NETWORK, untrained_seed=SEED).label
     rsa = {"verb": "rsa", "candidates": [f"activations/{twin}/*"], "method": "spearman"}
@@ -94,9 +149,7 @@ def _study_file(folder: Path) -> Path:
             },
         },
     }
-    path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return path
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def _plant(root: str, listener: Listener) -> None:
