@@ -28,6 +28,10 @@ if __name__ == "__main__":
     if message := foreign():
         print(message, file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    from pipeline.cli import main
+    try:  # also while this imports for a second or two
+        from pipeline.cli import main
 
-    main()
+        main()
+    except KeyboardInterrupt:
+        print("neurocube: interrupted; run the same command again to go on", file=sys.stderr)  # noqa: T201
+        sys.exit(130)

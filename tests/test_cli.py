@@ -1,6 +1,7 @@
 """The command as a person meets it: words, exit codes, errors in one paragraph."""
 
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import xarray as xr
 
 import stores
-from pipeline import cli, faults
+from pipeline import cli, command, faults
 from tests.shared import shared
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "studies"
@@ -189,3 +190,19 @@ def test_command_is_installed():
         check=True,
     )
     assert found.stdout == "neurocube 0.1.0\n"
+
+
+def test_command__an_interrupt_while_it_imports_is_one_line(tmp_path):
+    for package in ("stores", "pipeline"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("# require_own\n")
+    (tmp_path / "pipeline/cli.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, shutil.copy(command.__file__, tmp_path / "neurocube")],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert done.stderr == "neurocube: interrupted; run the same command again to go on\n"
