@@ -186,3 +186,51 @@ def test_check__looks_at_the_names_in_a_folder_of_images(tmp_path, tree, files, 
     assert "steps.network.folder: " in text
     assert fault in text
     assert "no cube is called" not in text
+
+
+def test_check__pages_of_one_name_clash(tmp_path, tree):
+    tree["steps"] |= {"p1": {"verb": "report"}, "p2": {"verb": "report", "file": "./report.html"}}
+    assert "steps.p1 and steps.p2 both write ./report.html; give one of them another `file`" in refusal(
+        tmp_path, tree
+    )
+    tree["steps"]["p2"]["file"] = "second.html"
+    check(read_study(written(tmp_path, tree)))
+
+
+@pytest.mark.parametrize("label", ["../../x", "a*b", "ü x", "x/<y>"])
+def test_check__names_that_no_cube_can_have_are_told(tmp_path, tree, label):
+    tree["steps"]["network"]["label"] = label
+    assert f"steps.network: 'activations/{label}/fire9' cannot name a cube" in refusal(tmp_path, tree)
+
+
+def test_check__a_pattern_is_no_cube_of_pictures(tmp_path, tree):
+    tree["steps"]["network"]["stimuli"] = "pict*"
+    assert "steps.network.stimuli: 'pict*' must name one cube" in refusal(tmp_path, tree)
+
+
+def test_check__layers_without_units_are_told(tmp_path, tree):
+    (tmp_path / "net.py").write_text(
+        "import torch\nclass None_(torch.nn.Module):\n    def forward(self, x):\n        return x[:, :0]\n"
+        "def build():\n    return torch.nn.Sequential(None_()), dict(resize=[8, 8])\n"
+    )
+    tree["steps"]["network"] = {
+        "verb": "extract",
+        "network": f"python:{tmp_path}/net.py:build",
+        "untrained": 0,
+        "stimuli": "pictures",
+        "layers": ["0"],
+    }
+    assert "layer '0' of" in (text := refusal(tmp_path, tree))
+    assert "has no units" in text
+
+
+def test_check__imports_that_no_report_shows_are_told(tmp_path, tree, monkeypatch):
+    cubes = {"sub-03": stores.simulate("fmri", stimuli=3), "rdms": stores.simulate("fmri", stimuli=3)}
+    cubes["rdms"].attrs["modality"] = "rdm_stack"
+    monkeypatch.setattr("pipeline.study.imports.asked", lambda _: None)
+    monkeypatch.setattr("pipeline.study.imports.read", lambda _: cubes)
+    tree["steps"]["new"] = {"verb": "import", "reader": "kriegeskorte2008", "path": "/data"}
+    tree["steps"]["page"] = {"verb": "report", "results": ["new/*"]}
+    assert refusal(tmp_path, tree).splitlines()[1:] == [
+        "  - steps.page: new/sub-03 is no result that a report shows; leave it out of `results`"
+    ]

@@ -59,3 +59,49 @@ def test_read_study__variables_that_are_no_mapping_are_told_once(written):
 def test_read_study__knows_no_seed_of_a_study(written):
     path = written(f"title: T\nstore: s\nseed: 0\nsteps:\n  rep:\n{STEP}")
     assert "unknown key 'seed'" in refusal(path)
+
+
+def test_read_study__variables_may_stand_in_variables(written):
+    path = written(
+        f'title: T\nvariables: {{out: "${{base}}/st", base: /x}}\nstore: ${{out}}\nsteps:\n  rep:\n{STEP}'
+    )
+    assert read_study(path).store == "/x/st"
+    assert read_study(path, ["base=/y"]).store == "/y/st"
+    assert "variable 'base' has no value" in refusal(path, ["base="])
+
+
+def test_read_study__variables_that_stand_for_themselves_are_refused(written):
+    path = written(
+        f'title: T\nvariables: {{a: "${{b}}/1", b: "${{a}}"}}\nstore: ${{a}}\nsteps:\n  rep:\n{STEP}'
+    )
+    assert "variables that stand for themselves: a -> b -> a" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["out-dir", "", " base "])
+def test_read_study__what_looks_like_a_variable_and_is_none_is_refused(written, name):
+    path = written(f'title: T\nvariables: {{base: /x}}\nstore: "/x/${{{name}}}"\nsteps:\n  rep:\n{STEP}')
+    assert f"${{{name}}} is not a variable of the study" in refusal(path)
+
+
+def test_read_study__variables_that_are_set_to_no_mapping_are_told(written):
+    path = written(f"title: T\nvariables: {{a: x}}\nstore: s\nsteps:\n  rep:\n{STEP}")
+    text = refusal(path, ["variables=3", "a=y"])
+    assert "variables: input should be a valid dictionary" in text
+    assert text.count("\n  - ") == 1
+
+
+@pytest.mark.parametrize("text", ["a: &a {x: *a}\n", "steps: &a [*a]\n", "a: " + "[" * 3000])
+def test_read_study__what_holds_itself_or_is_very_deep_is_told(written, text):
+    path = written(text)
+    assert refusal(path) == f"{path} is nested too deeply, or an alias (*) in it stands for itself"
+
+
+def test_read_study__one_pattern_needs_no_list(written):
+    steps = "  it: {verb: rsa, candidates: a/*, reference: b/*}\n  page: {verb: report, results: rsa/*}\n"
+    study = read_study(written(f"title: T\nstore: s\nsteps:\n{steps}"))
+    assert study.steps["it"].candidates == ["a/*"]
+    assert study.steps["it"].reference == ["b/*"]
+    assert study.steps["page"].results == ["rsa/*"]
+    assert "steps.it.candidates" in refusal(
+        written("title: T\nstore: s\nsteps:\n" + steps.replace("a/*", "3"))
+    )

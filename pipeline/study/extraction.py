@@ -9,22 +9,30 @@ from pipeline.cluster import Limits
 from pipeline.errors import PlanError
 from pipeline.extract import block_size, extract, made_from, task_bytes, worker_bytes
 from pipeline.plan import size
+from pipeline.study.names import is_complete, is_pattern
 from pipeline.study.run import Run
-from pipeline.study.schema import ExtractStep
+from pipeline.study.schema import ExtractStep, StudyError
 from stores.errors import InputError
 from stores.stimuli import Stimuli, image_paths, read_folder, read_images
 
 
-def plan(run: Run, name: str, step: ExtractStep, faults: list[str]) -> list[str]:
-    """Names of the cubes that a step will make; adds to `faults` where its stimuli are not to be found."""
+def makes(step: ExtractStep) -> list[str]:
+    """Names of the cubes that a step will make. Raises ModelError, StudyError for a layer without units."""
     spec = network(step)
-    if step.folder is not None:
-        faults += [f"steps.{name}.folder: {fault}" for fault in _folder_faults(Path(step.folder))]
-    if step.stimuli is not None:
-        _, missing = run.matching(step.stimuli)
-        faults += [f"steps.{name}: {fault}" for fault in missing]
-    models.find(models.build(spec), step.layers)
+    for layer in models.find(models.build(spec), step.layers):
+        if not math.prod(layer.shape):
+            sizes = " x ".join(map(str, layer.shape))
+            raise StudyError(f"layer {layer.name!r} of {spec.name} has no units ({sizes}); leave it out")
     return [f"activations/{step.label or spec.label}/{layer}" for layer in step.layers]
+
+
+def missing(run: Run, name: str, step: ExtractStep) -> list[str]:
+    """A fault where the stimuli of a step are not to be found."""
+    if step.folder is not None:
+        return [f"steps.{name}.folder: {fault}" for fault in _folder_faults(Path(step.folder))]
+    if is_pattern(cube := str(step.stimuli)):
+        return [f"steps.{name}.stimuli: {cube!r} must name one cube"]
+    return [f"steps.{name}: {fault}" for fault in run.matching(cube)[1]]
 
 
 def _folder_faults(folder: Path) -> list[str]:
@@ -40,6 +48,7 @@ def extract_step(run: Run, step: ExtractStep) -> None:
     """Make the cubes of a step. Raises StoreError, ModelError, or PlanError where workers are too small."""
     pictures, spec = stimuli(run, step), network(step)
     require_room(run.limits(), step, spec, len(pictures.ids))
+    there = [] if run.overwrite else [name for name in makes(step) if is_complete(run.root, name)]
     made = extract(
         pictures,
         spec,
@@ -53,7 +62,7 @@ def extract_step(run: Run, step: ExtractStep) -> None:
         overwrite=run.overwrite,
     )
     for cube in made.cubes.values():
-        run.listener.made(cube, reused=made.tasks == 0)
+        run.listener.made(cube, reused=cube in there)
 
 
 def origins(run: Run, step: ExtractStep) -> dict[str, dict[str, Any]]:

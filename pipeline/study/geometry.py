@@ -1,11 +1,13 @@
 """What an `rsa` step stores: RDMs of candidates and of measured cubes, scores and ceilings, each lazy."""
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from pipeline import rsa
@@ -15,9 +17,12 @@ from pipeline.study.schema import RsaStep, StudyError, near
 from stores import align, open_cube
 from stores.dims import CANDIDATE, SUBJECT, UNIT
 from stores.errors import AlignError
+from stores.place import check_name
 from stores.specs import RDM, RDM_CANDIDATES, RDM_STACK
 
 VERSION: Final = 1
+UNNAMED: Final = re.compile(r"[^\w.,@+=-]+")
+"""What the name of a region may hold and that of a cube may not, such as a space."""
 KEPT_BYTES: Final = 256 * 2**20
 """RDMs of a measured region above this size are streamed, never stored (n x n x time)."""
 
@@ -53,6 +58,7 @@ def results(
     """
     networks = [open_cube(root, name) for name in candidates]
     measured = [open_cube(root, name) for name in references]
+    labels = _labels(step, measured) if step.by else {"": ""}
     networks, measured = _joined(step, networks, measured)
     common = {
         "step": f"rsa/{VERSION}",
@@ -63,8 +69,8 @@ def results(
     shared = f"rdm/{owner}/candidates"
     yield Result(shared, common, partial(_candidates, candidates, networks, step, task_bytes))
     subjects = _subjects(references, measured)
-    for label, reference in _regions(step, measured, task_bytes):
-        suffix = f"/{label}" if label else ""
+    for label, reference in _regions(step, measured, labels, task_bytes):
+        suffix = f"/{labels[label]}" if label else ""
         made = common | {"reference": _keys(references, measured), "region": label, "method": step.method}
         again: Callable[[], xr.DataArray] = partial(_itself, reference)
         if step.by and reference.nbytes <= KEPT_BYTES:
@@ -186,29 +192,42 @@ def _unstacked(stack: xr.DataArray) -> dict[str, xr.DataArray]:
 
 
 def _regions(
-    step: RsaStep, measured: list[xr.DataArray], task_bytes: int
+    step: RsaStep, measured: list[xr.DataArray], labels: Iterable[str], task_bytes: int
 ) -> Iterator[tuple[str, xr.DataArray]]:
     """(label, stack of measured RDMs over subjects); one without a label where no `by` is asked for."""
     if not step.by:
         yield "", _stack([_as_stack(cube, step, task_bytes) for cube in measured])
         return
-    for label in _labels(step, measured):
-        cubes = [cube.isel({UNIT: np.flatnonzero(cube[step.by].values == label)}) for cube in measured]
-        yield label, _stack([_as_stack(cube, step, task_bytes) for cube in cubes])
+    for label in labels:
+        cubes = [cube.isel({UNIT: np.flatnonzero(_texts(cube[step.by]) == label)}) for cube in measured]
+        stack = _stack([_as_stack(cube, step, task_bytes) for cube in cubes])
+        yield label, stack.assign_attrs({"region": label})
 
 
-def _labels(step: RsaStep, measured: list[xr.DataArray]) -> list[str]:
-    """The values of the coordinate `by` that all measured cubes have, in the first one's order."""
+def _labels(step: RsaStep, measured: list[xr.DataArray]) -> dict[str, str]:
+    """The values of the coordinate `by`, which all measured cubes have, in the first one's order; each with its
+    part in names of results. Raises StudyError."""
     for cube in measured:
         if step.by not in cube.coords or cube[step.by].dims != (UNIT,):
             on_units = [str(name) for name, coord in cube.coords.items() if coord.dims == (UNIT,)]
             raise StudyError(
                 f"{cube.name} has no coordinate {step.by!r} on its units{near(str(step.by), on_units)}"
             )
-    every = [str(value) for cube in measured for value in set(cube[step.by].values)]
-    if lonely := sorted(value for value in set(every) if every.count(value) < len(measured)):
+    every = [dict.fromkeys(text for text in _texts(cube[step.by]) if text) for cube in measured]
+    if lonely := sorted({text for one in every for text in one if any(text not in other for other in every)}):
         raise StudyError(f"by: {step.by}: {', '.join(lonely[:5])} is not in every cube of the reference")
-    return list(dict.fromkeys(str(value) for value in measured[0][step.by].values if str(value)))
+    labels = {label: check_name(UNNAMED.sub("-", label)) for label in every[0]}
+    taken = {"candidates": "the candidates"}
+    for label, name in labels.items():
+        if name in taken:
+            raise StudyError(f"by: {step.by}: {taken[name]} and {label!r} would both be stored as {name!r}")
+        taken[name] = repr(label)
+    return labels
+
+
+def _texts(coord: xr.DataArray) -> npt.NDArray[np.object_]:
+    """Values of a coordinate as text, numbers too; empty where there is none."""
+    return np.array(["" if value != value else str(value) for value in coord.values], object)
 
 
 def _as_stack(cube: xr.DataArray, step: RsaStep, task_bytes: int) -> xr.DataArray:

@@ -10,6 +10,7 @@ import xarray as xr
 
 from pipeline.fill import Block, Source, fill, lazy_source
 from pipeline.plan import size
+from pipeline.study.names import is_pattern
 from pipeline.study.run import Run
 from pipeline.study.schema import ImportStep
 from stores import label, open_cube, writing
@@ -30,13 +31,20 @@ def asked(step: ImportStep) -> Request:
     return request(step.reader, paths, step.options, allow_pickle=step.allow_pickle)
 
 
-def plan(run: Run, name: str, step: ImportStep, faults: list[str]) -> list[str]:
-    """Names of the cubes that a step will make; adds to `faults` where its labels are not to be found."""
+def makes(name: str, step: ImportStep) -> dict[str, str]:
+    """The cubes that a step will make, each with its modality. Raises InputError."""
+    cubes = read(asked(step))
+    return {f"{step.into or name}/{short}": str(cube.attrs["modality"]) for short, cube in cubes.items()}
+
+
+def missing(run: Run, name: str, step: ImportStep) -> list[str]:
+    """A fault for each cube of labels that is not to be found."""
+    found = []
     for one in step.labels:
-        if set("*?[") & set(one.cube):
-            faults.append(f"steps.{name}.labels: {one.cube!r} must name one cube")
-        faults += [f"steps.{name}.labels: {fault}" for fault in run.matching(one.cube)[1]]
-    return [f"{step.into or name}/{cube}" for cube in read(asked(step))]
+        if is_pattern(one.cube):
+            found.append(f"steps.{name}.labels: {one.cube!r} must name one cube")
+        found += [f"steps.{name}.labels: {fault}" for fault in run.matching(one.cube)[1]]
+    return found
 
 
 def import_step(run: Run, name: str, step: ImportStep) -> None:

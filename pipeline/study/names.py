@@ -13,29 +13,30 @@ def expand(
     names: Sequence[str],
     *,
     hoped: Sequence[str] = (),
-    ahead: Sequence[str] = (),
+    ahead: Iterable[str] = (),
 ) -> tuple[list[str], list[str]]:
     """Names that match `patterns` (`*` and `?` as in a shell), once each; a fault for each that none matches.
 
     hoped : how names begin that there may be later, or but for another fault: no fault for these.
-    ahead : names, or how they begin, that later steps make.
+    ahead : names that later steps make.
     """
     found: dict[str, None] = {}
     faults = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         matching = [name for name in names if fnmatchcase(name, pattern)]
         found |= dict.fromkeys(matching)
-        if matching or _among(pattern, hoped):
+        if matching or any(pattern.startswith(one) or fnmatchcase(one, pattern) for one in hoped):
             continue
-        if _among(pattern, ahead):
-            faults.append(f"no earlier step makes {pattern!r}, but a later one: put that before")
+        if any(fnmatchcase(one, pattern) for one in ahead):
+            faults.append(f"no cube is called {pattern!r} until a later step makes it; move that step up")
         else:
             faults.append(f"no cube is called {pattern!r}{near(pattern, names)}")
     return list(found), faults
 
 
-def _among(pattern: str, beginnings: Iterable[str]) -> bool:
-    return any(pattern.startswith(one) or fnmatchcase(one, pattern) for one in beginnings)
+def is_pattern(name: str) -> bool:
+    """Whether a name may stand for several."""
+    return bool(set("*?[") & set(name))
 
 
 def merged(first: Iterable[str], second: Iterable[str]) -> list[str]:

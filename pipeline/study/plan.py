@@ -34,7 +34,7 @@ def plan_lines(
     found : what the workers would offer, where that is known. Raises what the run would raise: PlanError where
     they are too small, StudyError and StoreError where cubes that are there do not fit.
     """
-    run = Run(study, Silent(), overwrite=overwrite)
+    run = Run(study, Silent(), overwrite=overwrite, makes=planned)
     begun = set(stored(run.root))
     done = {name for name in begun if is_complete(run.root, name)}
     if overwrite:
@@ -143,7 +143,7 @@ def _results(
 ) -> list[geometry.Result]:
     """What a step would store; nothing where a cube that it needs is still to be made."""
     candidates, references = run.found(step.candidates), run.found(step.reference)
+    owner = scoring.owner_of(run, name, step, candidates)
     if not done.issuperset([*candidates, *references]):
         return []
-    owner = scoring.owner_of(run.study, name, step)
     return list(geometry.results(run.root, name, step, candidates, references, owner=owner, task_bytes=room))

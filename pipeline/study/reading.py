@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.study.schema import Study, StudyError, near, parsed
 
-VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+VARIABLE: Final = re.compile(r"\$\{([^{}]*)\}")
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,16 +38,26 @@ def read_study(path: str | Path, settings: Iterable[str] = ()) -> Study:
     Raises StudyError with every fault.
     """
     file = Path(path)
-    tree = _tree(file)
     faults: list[str] = []
-    if isinstance(tree.get("variables") or {}, dict):
-        for setting in settings:
-            _apply(tree, setting, faults)
-        tree = _substituted(tree, faults)
-    study = parsed(tree, faults)
+    try:
+        study = _study(_tree(file), settings, faults)
+    except RecursionError:
+        raise StudyError(f"{file} is nested too deeply, or an alias (*) in it stands for itself") from None
     if faults or study is None:
         raise StudyError(f"{file}:\n  - " + "\n  - ".join(faults))
     return study
+
+
+def _study(tree: dict[str, Any], settings: Iterable[str], faults: list[str]) -> Study | None:
+    for setting in settings:
+        if _has_variables(tree):
+            _apply(tree, setting, faults)
+    return parsed(_substituted(tree, faults) if _has_variables(tree) else tree, faults)
+
+
+def _has_variables(tree: dict[str, Any]) -> bool:
+    """Whether they are a mapping, which may be empty; if not, the schema tells."""
+    return isinstance(tree.get("variables") or {}, dict)
 
 
 def _tree(file: Path) -> dict[str, Any]:
@@ -101,24 +111,35 @@ def _apply(tree: dict[str, Any], setting: str, faults: list[str]) -> None:
 
 
 def _substituted(tree: dict[str, Any], faults: list[str]) -> dict[str, Any]:
-    """The tree with every `${name}` replaced; variables without a value are faults."""
+    """The tree with every `${name}` replaced, also in variables; those without a value are faults."""
     variables = tree.get("variables") or {}
-    used: set[str] = set()
+    said: dict[str, None] = {}
+
+    def fault(name: str, within: tuple[str, ...]) -> str:
+        if name in within:
+            return f"variables that stand for themselves: {' -> '.join((*within, name))}"
+        if name not in variables:
+            return f"${{{name}}} is not a variable of the study{near(name, variables)}"
+        if variables[name] in (None, ""):
+            return f"variable {name!r} has no value; give one with --set {name}=..."
+        return ""
+
+    def filled(text: str, within: tuple[str, ...] = ()) -> str:
+        def value(found: re.Match[str]) -> str:
+            if told := fault(name := found[1], within):
+                said[told] = None
+                return found[0]
+            return filled(str(variables[name]), (*within, name))
+
+        return VARIABLE.sub(value, text)
 
     def walk(node: Any) -> Any:
         if isinstance(node, dict):
             return {k: walk(v) for k, v in node.items()}
         if isinstance(node, list):
             return [walk(v) for v in node]
-        if isinstance(node, str):
-            used.update(VARIABLE.findall(node))
-            return VARIABLE.sub(lambda found: str(variables.get(found[1]) or found[0]), node)
-        return node
+        return filled(node) if isinstance(node, str) else node
 
     replaced = {key: value if key == "variables" else walk(value) for key, value in tree.items()}
-    for name in sorted(used):
-        if name not in variables:
-            faults.append(f"${{{name}}} is not a variable of the study{near(name, variables)}")
-        elif variables[name] in (None, ""):
-            faults.append(f"variable {name!r} has no value; give one with --set {name}=...")
+    faults += said
     return replaced

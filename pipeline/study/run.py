@@ -1,8 +1,8 @@
 """One run of a study: what it knows, and who hears what it does."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import xarray as xr
 
@@ -52,7 +52,10 @@ class Run:
 
     notice : what a reader of the report must not overlook.
     findings : from the results by name to sentences that lead the report.
+    makes : the cubes that each step of the study makes, as `check` finds them; `planned` has them of steps done.
+    modalities : of the cubes that imports make.
     faulty : how names begin of what a step at fault would have made.
+    owners : from candidates and how they are compared to the step under whose name their RDMs are kept.
     """
 
     study: Study
@@ -61,8 +64,11 @@ class Run:
     overwrite: bool = False
     notice: str = ""
     findings: Callable[[Mapping[str, xr.DataArray]], Sequence[str]] | None = None
+    makes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     planned: dict[str, list[str]] = field(default_factory=dict)
+    modalities: dict[str, str] = field(default_factory=dict)
     faulty: list[str] = field(default_factory=list)
+    owners: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     @property
     def root(self) -> str:
@@ -74,15 +80,26 @@ class Run:
         return [name for name in self.names() if name.startswith("rsa/")]
 
     def names(self) -> list[str]:
-        """Every cube that there is or will be: the study's own first, in the order of its steps."""
+        """Every cube that there is or will be by now: the study's own first, in the order of its steps.
+
+        What steps make that are not done yet is not among them, though an earlier run may have stored it: the
+        same command again then finds what it found at first.
+        """
         own = [name for names in self.planned.values() for name in names]
-        return merged(own, stored(self.root))
+        ahead = self._ahead()
+        begun = _beginnings(ahead)
+        there = [name for name in stored(self.root) if name not in ahead and not name.startswith(begun)]
+        return merged(own, there)
+
+    def _ahead(self) -> set[str]:
+        """What steps make that are not done yet."""
+        return {name for step, names in self.makes.items() if step not in self.planned for name in names}
 
     def matching(self, patterns: str | Sequence[str]) -> tuple[list[str], list[str]]:
         """Names of the cubes that are asked for; a fault for each that is not there, or was only begun."""
         own = [name for names in self.planned.values() for name in names]
-        later = tuple(name.partition("<")[0] for name in own if name.endswith(">"))
-        names, faults = expand(patterns, self.names(), hoped=(*later, *self.faulty))
+        later = _beginnings(own)
+        names, faults = expand(patterns, self.names(), hoped=(*later, *self.faulty), ahead=self._ahead())
         faults += [
             f"{name} is not complete, and no earlier step completes it: run again what makes it, or name the "
             "others without it"
@@ -101,3 +118,8 @@ class Run:
     def limits(self) -> Limits | None:
         """What the workers offer; None without a cluster."""
         return None if self.client is None else limits(self.client)
+
+
+def _beginnings(names: Iterable[str]) -> tuple[str, ...]:
+    """How names begin that end in what is not known yet, such as the regions of `rsa/it/<region>`."""
+    return tuple(name.partition("<")[0] for name in names if name.endswith(">"))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 LISTED: Final = 10
 """Names in one message, at most."""
@@ -13,6 +13,10 @@ LISTED: Final = 10
 
 class StudyError(ValueError):
     """The study file asks for something that cannot be; the message lists every fault found."""
+
+
+Names = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+"""Names or patterns of cubes; one alone needs no list."""
 
 
 class _Strict(BaseModel):
@@ -90,8 +94,8 @@ class RsaStep(_Strict):
     """Geometry of candidates against measured geometry, with its noise ceiling."""
 
     verb: Literal["rsa"]
-    candidates: list[str] = Field(min_length=1)
-    reference: list[str] | str
+    candidates: Names = Field(min_length=1)
+    reference: Names = Field(min_length=1)
     by: str | None = None
     metric: Literal["correlation", "euclidean", "cosine"] = "correlation"
     method: Literal["corr", "spearman", "cosine", "rho-a", "tau-a"] = "spearman"
@@ -104,7 +108,7 @@ class ReportStep(_Strict):
     verb: Literal["report"]
     file: str = "report.html"
     title: str | None = None
-    results: list[str] = Field(default_factory=lambda: ["rsa/*"])
+    results: Names = Field(default_factory=lambda: ["rsa/*"])
 
 
 Step = Annotated[

@@ -10,16 +10,16 @@ from pipeline.study import geometry
 from pipeline.study.gaps import gaps
 from pipeline.study.names import is_complete
 from pipeline.study.run import Run
-from pipeline.study.schema import RsaStep, Study, StudyError
+from pipeline.study.schema import RsaStep, StudyError
 from stores import save
 
 
 def rsa_step(run: Run, name: str, step: RsaStep) -> Iterator[str]:
     """Make the results of a step; yields their names. Raises StoreError, StudyError, PlanError."""
     candidates, references = run.found(step.candidates), run.found(step.reference)
-    shared, room = owner_of(run.study, name, step), room_of(run.limits())
+    owner, room = owner_of(run, name, step, candidates), room_of(run.limits())
     for result in geometry.results(
-        run.root, name, step, candidates, references, owner=shared, task_bytes=room
+        run.root, name, step, candidates, references, owner=owner, task_bytes=room
     ):
         there = not run.overwrite and is_complete(run.root, result.name)
         array = result.make()
@@ -35,17 +35,14 @@ def rsa_step(run: Run, name: str, step: RsaStep) -> Iterator[str]:
         yield result.name
 
 
-def owner_of(study: Study, name: str, step: RsaStep) -> str:
-    """The first step that asks for the same RDMs of the same candidates: they are made once."""
+def owner_of(run: Run, name: str, step: RsaStep, candidates: list[str]) -> str:
+    """The first step that asks for the same RDMs of the same candidates: they are made once.
+
+    candidates : what the step's patterns find, which may be more than they found for an earlier step.
+    """
     if step.join != "exact":  # it may leave each step other stimuli
         return name
-    asked = (step.candidates, step.metric, step.join)
-    same = [
-        other
-        for other, one in study.steps.items()
-        if isinstance(one, RsaStep) and (one.candidates, one.metric, one.join) == asked
-    ]
-    return same[0]
+    return run.owners.setdefault((*step.candidates, "", *candidates, step.metric), name)
 
 
 def room_of(found: Limits | None) -> int:

@@ -15,8 +15,8 @@ from stores.place import Place
 
 def run_study(run: Run) -> list[str]:
     """Do every step, in order; returns the pages written. What is complete already is reused."""
-    planned = check(run.study)
-    run.planned = {}
+    run.makes = planned = check(run.study)
+    run.planned, run.owners = {}, {}
     pages = []
     for name, step in run.study.steps.items():
         run.listener.step(name, step.verb)
