@@ -6,6 +6,8 @@ sum is fixed by the graph alone, BLAS runs one thread inside a task, and each la
 """
 
 import itertools
+import math
+import operator
 import threading
 import uuid
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -21,7 +23,9 @@ import scipy.linalg  # noqa: F401 - its BLAS must be loaded to be held to one th
 import xarray as xr
 from dask.array.core import normalize_chunks, slices_from_chunks
 from dask.base import tokenize
-from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
+from dask.utils import key_split
 from threadpoolctl import ThreadpoolController
 
 from pipeline.errors import PlanError
@@ -35,6 +39,8 @@ FAN_IN: Final = 4
 """Partial sums that one task adds."""
 PRICE: Final = "neurocube_price"
 """The annotation that holds a layer's price; plain numbers, since schedulers may see it."""
+MOVES: Final = frozenset(("rechunk-merge", "rechunk-split", "getitem", "transpose", "concatenate", "stack"))
+"""Dask's layers that only cut and join blocks."""
 
 Key = tuple[Any, ...]
 Kernel = Callable[..., Any]
@@ -144,15 +150,58 @@ def mapped(
 
 def priced(*arrays: da.Array) -> list[Price]:
     """The prices of all layers of lazy arrays that have one; a layer that several share counts once."""
-    layers = {name: layer for x in arrays for name, layer in getattr(x.dask, "layers", {}).items()}
-    return [
-        Price(**layer.annotations[PRICE]) for layer in layers.values() if PRICE in (layer.annotations or {})
-    ]
+    layers = {name: layer for x in arrays for name, layer in x.dask.layers.items()}
+    return [Price(**layer.annotations[PRICE]) for layer in layers.values() if _has_price(layer)]
+
+
+def unpriced(*arrays: da.Array) -> list[tuple[int, int]]:
+    """Of each layer without a price: bytes of its largest block, and of all that one of its tasks takes and
+    gives (0 where it reads, cuts or joins blocks, and works on none)."""
+    found: dict[str, tuple[int, int]] = {}
+    for x in arrays:
+        layers = x.dask.layers
+        for name in layers.keys() - found.keys():
+            if (own := _block_bytes(layers[name])) and not _has_price(layers[name]):
+                taken = sum(_block_bytes(layers[before]) for before in x.dask.dependencies[name])
+                found[name] = own, own + taken if taken and key_split(name) not in MOVES else 0
+    return list(found.values())
 
 
 def read_bytes(*sources: da.Array) -> int:
-    """Bytes that must be read to have `sources`; none for what priced layers make, which count their own."""
-    return int(sum(x.nbytes for x in sources if not priced(x)))
+    """Bytes of the blocks at the roots of the graphs of `sources`, which must be read to have these; none for
+    what priced layers make, which count their own."""
+    return sum(_root_bytes(x) for x in sources)
+
+
+def _root_bytes(x: da.Array) -> int:
+    layers, before = x.dask.layers, x.dask.dependencies
+    roots, left = set(), {x.name}
+    seen: set[str] = set()
+    while left:
+        seen.add(name := left.pop())
+        if _has_price(layers[name]):
+            continue
+        if made_from := {other for other in before[name] if _block_bytes(layers[other])}:
+            left |= made_from - seen
+        else:
+            roots.add(name)
+    if roots <= {x.name}:
+        return int(x.nbytes) * len(roots)
+    needed = x.dask.cull(set(flatten(x.__dask_keys__()))).get_all_external_keys()  # type: ignore[no-untyped-call]
+    return sum(_block_bytes(layers[key[0]], key[1:]) for key in needed if key[0] in roots)
+
+
+def _has_price(layer: Layer) -> bool:
+    return PRICE in (layer.annotations or {})
+
+
+def _block_bytes(layer: Layer, index: tuple[int, ...] | None = None) -> int:
+    """Bytes of one block of the array that a layer makes, by default the largest; 0 where it makes none."""
+    made = layer.collection_annotations or {}  # Dask's own notes on the array
+    if "chunks" not in made:
+        return 0
+    shape = made["chunksize"] if index is None else map(operator.getitem, made["chunks"], index)
+    return int(math.prod(shape) * np.dtype(made["dtype"]).itemsize)
 
 
 def _few(parts: Sequence[Key]) -> Iterator[Sequence[Key]]:

@@ -1,36 +1,41 @@
 """What a lazy result will cost, known before any of it runs."""
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
 import xarray as xr
 from dask.base import is_dask_collection, optimize
 
-from pipeline.blocks import priced
+from pipeline.blocks import priced, read_bytes, unpriced
 from pipeline.errors import PlanError
 
 IDLE_BYTES: Final = 280 * 10**6
 """What a worker holds that has loaded all it needs and runs nothing: 277 MB were measured, of which Python and
 Dask are 65 and pandas, Arrow, SciPy, xarray and Zarr the rest."""
 
+COPIES: Final = 4
+"""How many times its blocks work without a price may hold; reductions make about that many copies."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The price of a lazy result: `tasks`, bytes read and written, and the peak bytes of its hungriest
-    task."""
+    """The price of a lazy result: `tasks`, bytes read and written, and the peak bytes of its hungriest task.
+
+    bounded : whether no task holds more than that. Work of Dask's own, such as a mean of the cube before a
+    verb, has no price: its largest block is counted, and where verbs promise less it may hold several.
+    """
 
     tasks: int
     bytes_in: int
     bytes_out: int
     peak_bytes: int
+    bounded: bool = True
 
     def text(self) -> str:
         """One line for people."""
-        return (
-            f"{self.tasks:,} tasks; reads {size(self.bytes_in)}, writes {size(self.bytes_out)}; "
-            f"{size(self.peak_bytes)} at most per task"
-        )
+        peak = size(self.peak_bytes)
+        most = f"{peak} at most per task" if self.bounded else f"at least {peak} in the largest task"
+        return f"{self.tasks:,} tasks; reads {size(self.bytes_in)}, writes {size(self.bytes_out)}; {most}"
 
     def worker_bytes(self, threads: int = 1) -> int:
         """Peak bytes of one worker that runs `threads` tasks at a time."""
@@ -40,11 +45,12 @@ class Plan:
         """Return the plan if a worker of `limit_bytes` can run it with `threads` threads; else raise
         PlanError."""
         if self.worker_bytes(threads) > limit_bytes:
+            room = (limit_bytes - IDLE_BYTES) // threads
+            less = f" or fewer threads, or build the result with `task_bytes={room}`" if room > 0 else ""
             raise PlanError(
                 f"the largest task needs {size(self.peak_bytes)}; with {threads} at a time and "
                 f"{size(IDLE_BYTES)} for an idle worker that is {size(self.worker_bytes(threads))}, and a worker "
-                f"has {size(limit_bytes)}. Give workers more memory or fewer threads, or build the result with "
-                f"`task_bytes={max(0, limit_bytes - IDLE_BYTES) // threads}`."
+                f"has {size(limit_bytes)}. Give workers more memory{less}."
             )
         return self
 
@@ -57,13 +63,14 @@ def plan(lazy: xr.DataArray) -> Plan:
     if not arrays:
         return Plan(0, 0, lazy.nbytes, 0)
     (optimised,) = optimize(lazy)  # type: ignore[no-untyped-call]
-    prices = priced(*arrays)
-    block = max(math.prod(max(sizes, default=0) for sizes in x.chunks) * x.dtype.itemsize for x in arrays)
+    prices, others = priced(*arrays), unpriced(*arrays)
+    promised = max((price.peak for price in prices), default=0)
     return Plan(
         tasks=len(dict(optimised.__dask_graph__())),
-        bytes_in=sum(price.reads for price in prices),
+        bytes_in=sum(price.reads for price in prices) + read_bytes(*arrays),
         bytes_out=sum(x.nbytes for x in arrays),
-        peak_bytes=max(block, *(price.peak for price in prices)) if prices else block,
+        peak_bytes=max([promised, *(block for block, _ in others)]),
+        bounded=all(max(block, COPIES * held) <= promised for block, held in others),
     )
 
 

@@ -139,3 +139,9 @@ def test_read_bytes__counts_sources_once():
         "sum", blocks.task(np.sum), [(source, "ab")], {"a": None}, price=blocks.Price(0, 800)
     )
     assert blocks.read_bytes(source, made) == 800
+
+
+def test_read_bytes__are_those_of_the_blocks_that_are_needed():
+    source = da.from_array(np.zeros((10, 10)), chunks=5)
+    assert blocks.read_bytes((source + 1)[:5].sum(axis=1)) == 400
+    assert blocks.read_bytes((source + 1).rechunk(4)[:1, :1]) == 200

@@ -1,5 +1,6 @@
 """RDM kernels: rsatoolbox's numbers, in any number of stripes and tiles, and honest about what is missing."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -209,6 +210,18 @@ def test_prepared_rdm__of_parts_that_were_sent_has_the_same_bits(metric):
     parts = [kernels.prepare(block, metric=metric, rows=rows) for rows in [(0, 30), (30, 90)]]
     moved = [part._replace(y=sent(part.y)) for part in parts]
     np.testing.assert_array_equal(kernels.prepared_rdm(moved), kernels.prepared_rdm(parts))
+
+
+@pytest.mark.parametrize("shape", [(SAMPLE + 2, 6000, 1, 8), (2, 2 * 10**6, 1, 1)])
+@pytest.mark.parametrize("metric", ["correlation", "euclidean"])
+def test_rdm_bytes__are_those_that_are_held(shape, metric):
+    block = np.random.default_rng(0).random(shape, dtype=np.float32)
+    tracemalloc.start()
+    kernels.rdm(block, metric=metric)
+    found = tracemalloc.get_traced_memory()[1] + block.nbytes
+    tracemalloc.stop()
+    promised = kernels.rdm_bytes(*shape, dtype=block.dtype, rows=(0, shape[0]))
+    assert 0.6 * promised < found < 1.1 * promised  # a thread's own memory is new to its first task alone
 
 
 @given(stimuli=st.integers(2, 40), cut=st.floats(0, 1))

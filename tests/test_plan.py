@@ -9,6 +9,7 @@ from pipeline.errors import PlanError
 from pipeline.kernels import rdm as kernels
 from pipeline.kernels.triangle import pairs
 from pipeline.plan import IDLE_BYTES, Plan, plan, size
+from stores.dims import CUBE
 from tests.rsa_cubes import cube, patterns, stack
 
 MB = 10**6
@@ -43,6 +44,34 @@ def test_plan__of_a_whole_evaluation_reads_every_cube_once():
     found = plan(result)
     assert found.bytes_in == sum(brain.nbytes for brain in brains) + network.nbytes
     assert found.bytes_out == result.nbytes + sum(c.nbytes for c in result.coords.values() if c.chunks)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A cube of 2.4 MB in blocks of 0.6 MB."""
+    made = xr.DataArray(np.zeros((20, 100, 10, 30), np.float32), dims=CUBE, name="x")
+    made = made.assign_coords(stimulus=np.array([f"s{i:02d}" for i in range(20)], dtype=object))
+    made.chunk(unit=25).to_dataset().to_zarr(tmp_path / "x.zarr", consolidated=False)
+    return xr.open_zarr(tmp_path / "x.zarr", consolidated=False)["x"]
+
+
+def test_plan__of_a_stored_cube_reads_its_blocks(stored):
+    assert plan(stored).bytes_in == stored.nbytes
+    assert plan(stored.isel(unit=slice(0, 30), time=[0])).bytes_in == stored.nbytes // 2
+    assert plan(stored).peak_bytes == stored.nbytes // 4
+
+
+def test_plan__counts_what_lies_before_a_verb(stored):
+    plain = plan(rsa.rdm(stored))
+    assert plain.bounded
+    assert plain.bytes_in == stored.nbytes
+    averaged = plan(rsa.rdm(stored.mean("repeat", keepdims=True)))
+    assert averaged.bytes_in == stored.nbytes
+    assert averaged.bounded  # small beside what the verb may hold
+    few = plan(stored.mean("repeat"))
+    assert not few.bounded
+    assert few.peak_bytes == stored.nbytes // 4
+    assert few.text().endswith("reads 2 MB, writes 80 kB; at least 600 kB in the largest task")
 
 
 def test_plan__of_what_is_computed_already():
@@ -85,6 +114,8 @@ def test_check__passes_or_refuses_with_numbers():
         one.check(2000 * MB, threads=4)
     advised = int(str(told.value).rpartition("task_bytes=")[2].rstrip("`."))
     assert IDLE_BYTES + 4 * advised <= 2000 * MB
+    with pytest.raises(PlanError, match=r"a worker has 200 MB. Give workers more memory\.$"):
+        one.check(200 * MB)
 
 
 def test_check__advice_works():

@@ -1,5 +1,8 @@
 """`rsa.rdm`: the kernel's numbers with labels, lazily, whatever the chunks and the scheduler."""
 
+import gc
+import weakref
+
 import dask
 import dask.array as da
 import numpy as np
@@ -116,6 +119,17 @@ def require_same_bits(lazy, missing=False):
     assert [name for name, found in results.items() if found.tobytes() != reference.tobytes()] == []
 
 
+def test_rdm__names_are_shared_and_not_kept():
+    made = cube(patterns(0, SHAPE))
+    first, second = (rsa.rdm(made, metric=metric).coords["stimulus_a"].values for metric in METRICS[:2])
+    assert second is first
+    held = weakref.ref(first)
+    del first, second
+    rsa.rdm(made.isel(stimulus=slice(0, 5)))
+    gc.collect()
+    assert held() is None
+
+
 def test_rdm__changes_no_input():
     made = cube(patterns(0, SHAPE, missing=0.1))
     before = made.copy(deep=True)
@@ -169,7 +183,12 @@ def test_rdm__refuses_with_numbers_what_cannot_fit():
 
 @settings(max_examples=60)
 @given(
-    sizes=st.tuples(st.integers(2, 3000), st.integers(1, 5000), st.integers(1, 50), st.integers(1, 30)),
+    sizes=st.tuples(
+        st.integers(2, 3000),
+        st.integers(1, 5000) | st.integers(10**5, 10**7),
+        st.integers(1, 50),
+        st.integers(1, 30),
+    ),
     task_bytes=st.integers(2**26, 2**29),
     lazy=st.booleans(),
 )

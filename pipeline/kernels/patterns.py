@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
 
 CHUNK: Final = 2**18
 """Values prepared at once in float64: few enough to stay in cache, enough that threads seldom wait for Python."""
@@ -69,7 +70,7 @@ def common(trials: npt.NDArray[Any], distance: Distance) -> Common:
     the same distances, one that is near gives them more exactly."""
     if len(trials) > SAMPLE:  # at random, for stimuli come in blocks and cycles
         some = np.random.default_rng(len(trials)).choice(len(trials), SAMPLE, replace=False)
-        shared, used = _estimated(trials[np.sort(some)], distance)
+        shared, used = _estimated(trials, distance, np.sort(some))
         if used:
             return shared
     return _estimated(trials, distance)[0]
@@ -105,24 +106,28 @@ def inverse(norm: Doubles) -> Doubles:
     return np.divide(1.0, norm, out=np.zeros_like(norm), where=usable)
 
 
-def _averaged(trials: npt.NDArray[Any]) -> Iterator[tuple[slice, Doubles]]:
-    """Yield rows and their patterns (stimulus, unit), to be used up: the next ones take the same memory."""
-    stimuli, units, _ = trials.shape
+def _averaged(trials: npt.NDArray[Any], some: Places | None = None) -> Iterator[tuple[slice, Doubles]]:
+    """Yield rows and their patterns (stimulus, unit), to be used up: the next ones take the same memory.
+
+    some : only these stimuli, of which rows are counted then.
+    """
+    stimuli, units = len(trials if some is None else some), trials.shape[1]
     step = max(1, min(CHUNK // max(units, 1), stimuli))
     space = np.empty((step, units))
     for start in range(0, stimuli, step):
         rows = slice(start, min(start + step, stimuli))
-        yield rows, _average(trials[rows], space[: rows.stop - start])
+        yield rows, _average(trials, rows if some is None else some[rows], space[: rows.stop - start])
 
 
-def _average(trials: npt.NDArray[Any], out: Doubles) -> Doubles:
-    """Mean over the last axis without NaN; NaN where there is no trial at all."""
+def _average(trials: npt.NDArray[Any], rows: slice | Places, out: Doubles) -> Doubles:
+    """Mean of these rows over the last axis without NaN; NaN where there is no trial at all."""
     if trials.shape[-1] == 1:
-        out[:] = trials[..., 0]
+        out[:] = trials[..., 0][rows]
         return out
     seen = np.zeros_like(out)
     out[:] = 0.0
-    for trial in np.moveaxis(trials, -1, 0):
+    for repeat in np.moveaxis(trials, -1, 0):
+        trial = repeat[rows]
         there = ~np.isnan(trial)
         np.add(out, trial, out=out, where=there)
         seen += there
@@ -131,14 +136,16 @@ def _average(trials: npt.NDArray[Any], out: Doubles) -> Doubles:
     return out
 
 
-def _estimated(trials: npt.NDArray[Any], distance: Distance) -> tuple[Common, int]:
+def _estimated(
+    trials: npt.NDArray[Any], distance: Distance, some: Places | None = None
+) -> tuple[Common, int]:
     """What stimuli share, and how many have a direction."""
     origin, shift = np.zeros((2, trials.shape[1]))
     used = 0
     with np.errstate(invalid="ignore", over="ignore"):
         if distance.shiftable:
-            origin = _origin(trials)
-        for _, x in _averaged(trials):
+            origin = _origin(trials, some)
+        for _, x in _averaged(trials, some):
             _, norm = _centre(x, origin, distance)
             weights = inverse(norm)
             shift += _weighted(x, weights)
@@ -179,10 +186,10 @@ def _means(x: Doubles) -> Doubles:
     return np.asarray(mean)
 
 
-def _origin(trials: npt.NDArray[Any]) -> Doubles:
+def _origin(trials: npt.NDArray[Any], some: Places | None) -> Doubles:
     """Mean pattern (unit,), weighted by inverse squared norm so that a huge one does not bury the small."""
     total, weight = np.zeros(trials.shape[1]), 0.0
-    for _, x in _averaged(trials):
+    for _, x in _averaged(trials, some):
         near = inverse(np.vecdot(x, x))
         total += _weighted(x, near)
         weight += near.sum()

@@ -56,11 +56,12 @@ def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def rdm_bytes(stimuli: int, units: int, times: int, repeats: int, dtype: np.dtype[Any], rows: Rows) -> int:
-    """Peak bytes of `rdm`: the block, one time point of patterns, a panel of products, distances, scratch."""
+    """Peak bytes of `rdm`: the block, one time point of patterns, a panel of products, distances, what stimuli
+    share (five doubles for a unit, at work), scratch."""
     block = stimuli * units * times * repeats * dtype.itemsize
     height, width = rows[1] - rows[0], stimuli - rows[0]
     values = width * (units + min(height, PANEL)) + times * pairs(stimuli, rows)
-    return block + values * working_dtype(dtype).itemsize + SCRATCH
+    return block + values * working_dtype(dtype).itemsize + 5 * 8 * units + SCRATCH
 
 
 def rdm(block: npt.NDArray[Any], *, metric: Metric, rows: Rows | None = None) -> Floats:

@@ -143,9 +143,10 @@ def pair_ids(ids: Iterable[str]) -> tuple[Ids, Ids]:
     return _pair_ids(tuple(ids))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1)
 def _pair_ids(ids: tuple[str, ...]) -> tuple[Ids, Ids]:
-    # Layers, subjects and times share their stimuli, and so these millions of names.
+    # Layers, subjects and times share their stimuli, and so these millions of names: of the last ones only, for
+    # they are held as long as the process lives.
     names = np.empty(len(ids), dtype=object)
     names[:] = ids
     first = np.repeat(names, np.arange(len(names))[::-1])
