@@ -19,7 +19,9 @@ All have the attributes {attrs}; every stored one also has `provenance`: its con
 what it was made from, and versions. A cube has exactly the dims `stimulus, unit, time, repeat`; `stimulus` and
 `unit` carry unique text ids, `time` is in seconds from stimulus onset (0.0 where there is no time axis), and a
 trial that was not measured is NaN. Regions are one label per unit (`region`) or, where they overlap, masks
-`roi_<name>`. Further coordinates are welcome; those named here are checked.
+`roi_<name>`. Further coordinates are welcome; those named here are checked. Whatever a store would lose or change
+is refused: names with spaces or slashes, texts that are missing, attributes by which xarray decodes numbers
+(`scale_factor`, units such as `days since 2000-01-01`), and attributes that are no JSON.
 """
 
 

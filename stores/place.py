@@ -33,7 +33,7 @@ class Place:
             return root
         text = re.sub("^file:(//(localhost)?(?=/))?", "", os.fspath(root), flags=re.IGNORECASE)
         if text.startswith("//") and text != os.fspath(root):
-            raise InputError(f"{root} names another machine; wanted file:///folder, or the folder itself")
+            raise InputError(f"{root} names another machine; wanted the path of a folder")
         if "://" in text or "::" in text:
             bare = text.rstrip("/")
             return cls(f"{bare}//" if bare.endswith(":") else bare)  # `memory://` is a root of its own

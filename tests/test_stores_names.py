@@ -179,11 +179,11 @@ def test_the_bare_root_of_a_file_system_is_a_store(tmp_path, monkeypatch, cube, 
 
 
 def test_file_urls_are_folders():
-    for url in ("file:///tmp/q", "file:/tmp/q/", "file://localhost/tmp/q", "FILE:///tmp/q", "/tmp/q"):
-        assert Place.of(url) == Place("/tmp/q")
+    for before in ("file://", "file:", "file://localhost", "FILE://", ""):
+        assert Place.of(f"{before}/some/q/") == Place("/some/q")
     assert Place.of("s3://bucket/q/") == Place("s3://bucket/q")
     with pytest.raises(stores.InputError, match="names another machine"):
-        Place.of("file://elsewhere/tmp/q")
+        Place.of("file://elsewhere/some/q")
 
 
 def test_the_home_of_an_unknown_user_is_told():
