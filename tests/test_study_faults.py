@@ -234,3 +234,12 @@ def test_check__imports_that_no_report_shows_are_told(tmp_path, tree, monkeypatc
     assert refusal(tmp_path, tree).splitlines()[1:] == [
         "  - steps.page: new/sub-03 is no result that a report shows; leave it out of `results`"
     ]
+
+
+def test_check__a_folder_of_images_may_lie_at_home(tmp_path, tree, monkeypatch):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/a.png").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    del tree["steps"]["network"]["stimuli"]
+    tree["steps"]["network"]["folder"] = "~/pictures"
+    check(read_study(written(tmp_path, tree)))

@@ -64,6 +64,7 @@ def test_rsa__keeps_the_true_label(tmp_path, run):
         (("left IT", "left-IT"), "'left IT' and 'left-IT' would both be stored as 'left-IT'"),
         (("V1", "candidates"), "the candidates and 'candidates' would both"),
         (("V1", ".."), "cannot name a cube"),
+        (("", ""), "no unit of the reference has a label"),
     ],
 )
 def test_rsa__labels_that_give_no_names_are_told_before_anything_is_made(tmp_path, run, labels, fault):

@@ -198,8 +198,10 @@ def _regions(
     if not step.by:
         yield "", _stack([_as_stack(cube, step, task_bytes) for cube in measured])
         return
+    texts = [_texts(cube[step.by]) for cube in measured]
     for label in labels:
-        cubes = [cube.isel({UNIT: np.flatnonzero(_texts(cube[step.by]) == label)}) for cube in measured]
+        places = [np.flatnonzero(its == label) for its in texts]
+        cubes = [cube.isel({UNIT: at}) for cube, at in zip(measured, places, strict=True)]
         stack = _stack([_as_stack(cube, step, task_bytes) for cube in cubes])
         yield label, stack.assign_attrs({"region": label})
 
@@ -216,6 +218,8 @@ def _labels(step: RsaStep, measured: list[xr.DataArray]) -> dict[str, str]:
     every = [dict.fromkeys(text for text in _texts(cube[step.by]) if text) for cube in measured]
     if lonely := sorted({text for one in every for text in one if any(text not in other for other in every)}):
         raise StudyError(f"by: {step.by}: {', '.join(lonely[:5])} is not in every cube of the reference")
+    if not every[0]:
+        raise StudyError(f"by: {step.by}: no unit of the reference has a label")
     labels = {label: check_name(UNNAMED.sub("-", label)) for label in every[0]}
     taken = {"candidates": "the candidates"}
     for label, name in labels.items():
