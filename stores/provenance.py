@@ -61,12 +61,17 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> I
         # Texts differ where values that Python holds equal do not: 1, 1.0 and True; 0.0 and -0.0.
         was, now = (_text(one[name]) if name in one else "absent" for one in (old, new))
         if was != now:
-            yield f"{prefix}{name}: {_short(was)} -> {_short(now)}"
+            parting = (n for n, (a, b) in enumerate(zip(was, now, strict=False)) if a != b)
+            start = max(0, next(parting, 0) - 20)
+            yield f"{prefix}{name}: {_short(was, start)} -> {_short(now, start)}"
 
 
 def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+def _short(text: str, start: int) -> str:
+    """A long text from shortly before where it differs."""
+    if len(text) <= 80:
+        return text
+    return f"{'...' if start else ''}{text[start : start + 60]}... ({len(text)} characters)"

@@ -156,3 +156,10 @@ def test_a_damaged_origin_is_told_and_nothing_is_replaced_unasked(root, cube, da
 def test_differing__says_every_field_in_which_the_hashed_json_differs(old, new, told):
     assert differing(old, new) == told
     assert differing(new, new) == []
+
+
+def test_differing__shows_where_long_texts_part():
+    (told,) = differing({"files": ["a"] * 50 + ["b"]}, {"files": ["a"] * 50 + ["c"]})
+    assert told.startswith("files: ...")
+    assert '"a", "b"]... (255 characters) -> ...' in told
+    assert told.endswith('"a", "c"]... (255 characters)')
