@@ -68,7 +68,7 @@ def _row(place: Place, name: str) -> dict[str, Any]:
             ),
             "content_key": origin["content_key"],
         }
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, AttributeError):
         return row | {"modality": "unreadable", "sizes": "", "dtype": "", "made_from": "", "content_key": ""}
 
 

@@ -25,25 +25,14 @@ def usable(place: Place, name: str, template: xr.DataArray, made_from: Mapping[s
     Raises KeyMismatchError where it was made from something else, or holds values under other labels;
     CorruptError where what it was made from cannot be told.
     """
-    try:
-        origin = place.read_json(ORIGIN)
-        if origin is None:
-            return False  # nothing there, or a creation that was killed before its last step
-        changes = differing(origin["made_from"], made_from)
-        if (origin["content_key"] == content_key(made_from)) == bool(changes):
-            raise ValueError("the content key is not that of what it was made from")
-        metadata = dict(origin["metadata"])
-        files = {file: (one["bytes"], one.get("crc32")) for file, one in origin["files"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as fault:
-        raise CorruptError(
-            f"{place}/{ORIGIN} is damaged, so that nobody can tell what {name} was made from. Restore it, or "
-            "replace the cube with --overwrite."
-        ) from fault
+    origin, changes = recorded(place, name, made_from)
+    if origin is None:
+        return False  # nothing there, or a creation that was killed before its last step
     store = place.url.removesuffix(name)
     if changes:
         raise KeyMismatchError(_told(f"{name} in {store} was made from something else", changes))
-    if any(hash_of(place, file) != wanted for file, wanted in metadata.items()) or any(
-        size_and_crc(place, file) != wanted for file, wanted in files.items()
+    if any(hash_of(place, file) != wanted for file, wanted in origin["metadata"].items()) or any(
+        size_and_crc(place, file) != wanted for file, wanted in origin["files"].items()
     ):
         return False
     if _described_alike(origin.get("template"), described(template)):
@@ -57,6 +46,29 @@ def usable(place: Place, name: str, template: xr.DataArray, made_from: Mapping[s
             )
         )
     return not unlike
+
+
+def recorded(
+    place: Place, name: str, made_from: Mapping[str, Any]
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """What `origin.json` says of a cube, None where there is none; and how `made_from` differs from its own.
+
+    Raises CorruptError where that cannot be told.
+    """
+    try:
+        origin = place.read_json(ORIGIN)
+        if origin is None:
+            return None, []
+        changes = differing(origin["made_from"], made_from)
+        if (origin["content_key"] == content_key(made_from)) == bool(changes):
+            raise ValueError("the content key is not that of what it was made from")
+        files = {file: (one["bytes"], one.get("crc32")) for file, one in origin["files"].items()}
+        return origin | {"metadata": dict(origin["metadata"]), "files": files}, changes
+    except (ValueError, TypeError, KeyError, AttributeError) as fault:
+        raise CorruptError(
+            f"{place}/{ORIGIN} is damaged, so that nobody can tell what {name} was made from. Restore it, or "
+            "replace the cube with --overwrite."
+        ) from fault
 
 
 def described(array: xr.DataArray) -> dict[str, Any]:

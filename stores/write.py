@@ -85,7 +85,7 @@ def save(
     """Store a small cube or result at once; values that are still lazy are computed shard by shard."""
     with writing(root, name, array, made_from=made_from, overwrite=overwrite) as target:
         if not target.complete:
-            receipts = [write_region(target, r, np.asarray(array[r].data)) for r in target.missing()]
+            receipts = [write_region(target, r, np.asarray(array.variable[r].data)) for r in target.missing()]
             finish(target, receipts)
 
 

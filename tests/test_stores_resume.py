@@ -163,3 +163,10 @@ def test_differing__shows_where_long_texts_part():
     assert told.startswith("files: ...")
     assert '"a", "b"]... (255 characters) -> ...' in told
     assert told.endswith('"a", "c"]... (255 characters)')
+
+
+def test_catalog__lists_a_cube_whose_record_is_damaged(root, cube):
+    stores.save(root, "p", cube, made_from=MADE)
+    origin = (Place.of(root) / "p").read_json("origin.json")
+    (Place.of(root) / "p").write_json("origin.json", origin | {"made_from": [1]})
+    assert stores.catalog(root).loc["p", "modality"] == "unreadable"

@@ -128,3 +128,10 @@ def test_whatever_is_stored_comes_back_and_is_valid(tmp_path, cube):
     with xr.open_zarr(tmp_path / "again") as bare:
         xr.testing.assert_equal(bare["values"].compute().rename(cube.name), cube)
     assert back[TIME].attrs == {}
+
+
+def test_save__text_of_pandas_own_kind_on_a_coordinate(tmp_path):
+    cube = stores.simulate("fmri", stimuli=3, units=4)
+    cube = cube.assign_coords(note=("unit", pd.array(["a", "b", "c", "d"], dtype="string")))
+    stores.save(tmp_path, "p", cube, made_from={"v": 1})
+    assert list(stores.open_cube(tmp_path, "p")["note"].values) == ["a", "b", "c", "d"]

@@ -9,7 +9,7 @@ from pipeline.study import StudyError, check, read_study
 from pipeline.study.plan import plan_lines
 from tests.laziness import computing_forbidden
 from tests.shared import shared
-from tests.studies import ran, small, written
+from tests.studies import NETWORK, ran, small, written
 
 
 @pytest.fixture
@@ -64,6 +64,16 @@ def test_plan__pictures_that_changed_are_noticed(tmp_path, tree):
     plan = lines(tmp_path, tree)
     assert "stimuli.sha256" in plan["network (extract)"]
     assert "tasks are counted once these are there" in plan["regions (rsa)"]
+
+
+def test_plan__a_damaged_record_is_told(tmp_path, tree):
+    study = read_study(written(tmp_path, tree))
+    ran(study)
+    cube = tmp_path / f"store/activations/{NETWORK}-untrained-0/fire9"
+    (cube / "complete").unlink()
+    (cube / "origin.json").write_text("[]")
+    with pytest.raises(stores.CorruptError, match=r"nobody can tell what activations/.*fire9 was made from"):
+        lines(tmp_path, tree)
 
 
 def test_plan__counts_bytes_by_the_transform_of_the_step(tmp_path, tree):

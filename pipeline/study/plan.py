@@ -17,9 +17,8 @@ from stores import open_cube
 from stores.catalog import names as stored
 from stores.dims import STIMULUS
 from stores.place import Place
-from stores.provenance import content_key, differing
 from stores.readers.request import read
-from stores.target import ORIGIN
+from stores.resume import recorded
 
 
 def plan_lines(
@@ -91,9 +90,9 @@ def _stale(root: str, records: Mapping[str, Mapping[str, Any]], begun: set[str])
     """Cubes that are there and were made from something else, and how that differs."""
     found = {}
     for name in (name for name in records if name in begun):
-        origin = (Place.of(root) / name).read_json(ORIGIN)
-        if origin and origin["content_key"] != content_key(records[name]):
-            found[name] = differing(origin["made_from"], records[name])
+        _, changes = recorded(Place.of(root) / name, name, records[name])
+        if changes:
+            found[name] = changes
     return found
 
 
