@@ -165,9 +165,8 @@ def read_folder(
     """
     if on_error not in ("raise", "skip"):
         raise InputError(f"on_error is {on_error!r}; choose 'raise' or 'skip'")
-    root = (
-        Path(path).expanduser().absolute()
-    )  # tasks read it again, in whatever folder their worker was started
+    # Absolute: tasks read it again, in whatever folder their worker was started.
+    root = Path(path).expanduser().absolute()
     found = image_paths(root, recursive=recursive)
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
