@@ -389,9 +389,18 @@ def test_sources__a_block_of_the_store_is_computed_once(head, trials):
     values, cubes = trials
     made = operator(head, values)
     for band, stimuli in (("", 1000), ("alpha", 997)):
-        wide = [xr.concat([one] * 250, "stimulus").isel(stimulus=slice(stimuli)) for one in cubes]
-        wide = [one.assign_coords(stimulus=[f"s{n:04d}" for n in range(stimuli)]) for one in wide]
-        wide = [one.copy(data=da.broadcast_to(np.float32(1e-13), one.shape)) for one in wide]
+        wide = [
+            xr.DataArray(
+                da.broadcast_to(np.float32(1e-13), (stimuli, *one.shape[1:])),  # it takes no memory
+                dims=one.dims,
+                coords={
+                    **one.isel(stimulus=0, drop=True).coords,
+                    "stimulus": [f"s{n:04d}" for n in range(stimuli)],
+                },
+                attrs=one.attrs,
+            )
+            for one in cubes
+        ]
         found = sources(wide, made, pool="signed", band=band, edges="distorted", task_bytes=10**8)
         best = access(found.shape, found.dtype, band != "")
         shard = layout(found.dims, found.shape, found.dtype, **best).shard
