@@ -109,7 +109,7 @@ def test_check__passes_or_refuses_with_numbers():
     one = Plan(10, 0, 0, 500 * MB)
     assert one.check(2000 * MB, threads=2) is one
     with pytest.raises(
-        PlanError, match=r"needs 500 MB; with 4 at a time .* is 2.3 GB, .* has 2.0 GB"
+        PlanError, match=r"needs 500 MB; with 4 at a time .* is 2.4 GB, .* has 2.0 GB"
     ) as told:
         one.check(2000 * MB, threads=4)
     advised = int(str(told.value).rpartition("task_bytes=")[2].rstrip("`."))
