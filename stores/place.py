@@ -158,6 +158,16 @@ class Place:
         return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
 
     @told
+    def state(self, name: str) -> str:
+        """What changes with a file that is written again: its size, its time, and what else the system tells."""
+        fs, path = self._fs()
+        fs.invalidate_cache()
+        try:
+            return str(fs.ukey(f"{path}/{name}"))
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+
+    @told
     def exists(self) -> bool:
         """Whether there is such a folder; in an object store, whether anything lies below it."""
         if self.local is not None:

@@ -102,7 +102,7 @@ def _metadata_fault(place: Place, name: str, wanted: str) -> str:
 
 
 def _data_fault(place: Place, name: str, wanted: tuple[int, str], token: str, journal: "_Journal") -> str:
-    token = f"{token}:{_state(place, name)}"
+    token = f"{token}:{place.state(name)}"
     if token in journal:
         return ""
     if (data := place.read(name)) is None:
@@ -113,15 +113,6 @@ def _data_fault(place: Place, name: str, wanted: tuple[int, str], token: str, jo
         return "differs from what was written (CRC-32)"
     journal.add(token)
     return ""
-
-
-def _state(place: Place, name: str) -> str:
-    """What changes with a file that is written again: its size, its time, and what else the file system tells."""
-    fs, path = place._fs()
-    try:
-        return str(fs.ukey(f"{path}/{name}"))
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
 
 
 class _Journal:

@@ -367,28 +367,27 @@ def test_weights__changed_after_the_spec_are_refused(tmp_path: Path) -> None:
         build(spec)
 
 
-def test_spec__named_from_here_builds_elsewhere(
-    tmp_path: Path, own_file: Path, vit_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def own_folder(tmp_path: Path, own_file: Path, vit_folder: Path) -> Path:
+    """A folder with a network of one's own, weights for it, and a folder of transformers."""
     torch.save(load(f"python:{own_file}:build", untrained_seed=6).module.state_dict(), tmp_path / "w.pt")
     shutil.copy(own_file, tmp_path)
     shutil.copytree(vit_folder, tmp_path / "vit")
-    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_spec__named_from_here_builds_elsewhere(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own_folder)
     specs = [network_spec("python:nets.py:build", weights="w.pt"), network_spec("transformers:vit")]
     monkeypatch.chdir("/")
     assert [build(spec).spec.label for spec in specs] == ["nets-build", "vit"]
 
 
-def test_spec__named_from_home_is_found(
-    tmp_path: Path, own_file: Path, vit_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.save(load(f"python:{own_file}:build", untrained_seed=6).module.state_dict(), tmp_path / "w.pt")
-    shutil.copy(own_file, tmp_path)
-    shutil.copytree(vit_folder, tmp_path / "vit")
-    monkeypatch.setenv("HOME", str(tmp_path))
+def test_spec__named_from_home_is_found(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(own_folder))
     mine = network_spec("python:~/nets.py:build", weights="~/w.pt")
-    assert (mine.name, mine.weights) == (f"python:{tmp_path}/nets.py:build", str(tmp_path / "w.pt"))
-    assert network_spec("transformers:~/vit").name == f"transformers:{tmp_path}/vit"
+    assert (mine.name, mine.weights) == (f"python:{own_folder}/nets.py:build", str(own_folder / "w.pt"))
+    assert network_spec("transformers:~/vit").name == f"transformers:{own_folder}/vit"
     assert build(mine).spec is mine
 
 

@@ -106,12 +106,17 @@ def test_missing__lists_what_is_not_there_and_a_second_run_completes_it(tmp_path
     xr.testing.assert_equal(stores.open_cube(tmp_path, "c").compute(), cube)
 
 
+def all_written(target, cube):
+    """Write every shard, as a run that is then killed; returns the name of the second."""
+    for region in target.regions():
+        stores.write_region(target, region, np.asarray(cube)[region])
+    (name,) = target.shards_of(target.regions()[1])
+    return name
+
+
 def test_finish__reads_back_shards_of_an_earlier_run(tmp_path, cube):
-    values = np.asarray(cube)
     with stores.writing(tmp_path, "c", cube, made_from=MADE) as target:
-        for region in target.regions():
-            stores.write_region(target, region, values[region])
-        (name,) = target.shards_of(target.regions()[1])
+        name = all_written(target, cube)
         path = tmp_path / "c" / name
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
@@ -122,11 +127,8 @@ def test_finish__reads_back_shards_of_an_earlier_run(tmp_path, cube):
 
 
 def test_empty_shard_of_an_earlier_run_is_missing(tmp_path, cube):
-    values = np.asarray(cube)
     with stores.writing(tmp_path, "c", cube, made_from=MADE) as target:
-        for region in target.regions():
-            stores.write_region(target, region, values[region])
-        (name,) = target.shards_of(target.regions()[1])
+        name = all_written(target, cube)
         (tmp_path / "c" / name).write_bytes(b"")
         assert target.missing() == [target.regions()[1]]
         with pytest.raises(stores.CorruptError, match=f"{name} is empty"):
